@@ -19,7 +19,7 @@ _HOME = {
     "sizes": "architectures",
     "load": "architectures",
     "save": "architectures",
-    "Transformer": "architectures.transformer",
+    "Transformer": "architectures.vectors",
     "cost": "cost",
     "train": "training",
     "resume": "training",
@@ -35,7 +35,7 @@ __all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
     from dougong.architectures import build, families, load, resolve, save, sizes
-    from dougong.architectures.transformer import Transformer
+    from dougong.architectures.vectors import Transformer
     from dougong.errors import UserError
 
 

@@ -1,0 +1,16 @@
+"""Types of the arguments that configurations hold, checked when a configuration is read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Len, Lt
+
+Count = Annotated[int, Gt(0)]
+"""A whole number, at least 1."""
+
+Share = Annotated[float, Ge(0), Lt(1)]
+"""A share from 0 to below 1."""
+
+Side = Count | Annotated[list[Count], Len(2, 2)]
+"""A size in pixels: one number, or [height, width]."""

@@ -1,0 +1,165 @@
+"""The families by name: each is one keyword-only function, and its arguments are the saved configuration."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+import tomllib
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dougong.errors import UserError, unknown
+
+Builder = Callable[..., nn.Module]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture.
+
+    Args:
+        name: as in a configuration's "architecture".
+        function: keyword-only; builds the model with random weights.
+        fixed: arguments that the name itself settles and that no configuration holds.
+    """
+
+    name: str
+    function: Builder
+    fixed: dict[str, Any]
+
+    @property
+    def doc(self) -> str:
+        """The function's whole docstring."""
+        return inspect.getdoc(self.function) or ""
+
+    @property
+    def summary(self) -> str:
+        """The docstring's first line."""
+        return self.doc.split("\n")[0]
+
+    @functools.cached_property
+    def arguments(self) -> dict[str, inspect.Parameter]:
+        """The function's arguments, those that are fixed left out."""
+        parameters = inspect.signature(self.function).parameters
+        return {name: argument for name, argument in parameters.items() if name not in self.fixed}
+
+    @functools.cached_property
+    def checker(self) -> Any:
+        """A pydantic model of the arguments, which refuses what is unknown or of the wrong type."""
+        import pydantic
+
+        hints = typing.get_type_hints(self.function, include_extras=True)
+        fields: dict[str, Any] = {
+            name: (hints[name], ... if argument.default is inspect.Parameter.empty else argument.default)
+            for name, argument in self.arguments.items()
+        }
+        return pydantic.create_model(self.name, __config__=pydantic.ConfigDict(extra="forbid", strict=True), **fields)
+
+
+@dataclass(frozen=True)
+class Size:
+    """A named configuration.
+
+    Args:
+        name: as a user gives it.
+        config: "architecture" and its arguments; those left out have their defaults.
+        parameters: how many its source states, as the source writes it ("86M"); None for sizes of our own.
+        source: where that is stated.
+        note: what else should be known.
+    """
+
+    name: str
+    config: dict[str, Any]
+    parameters: str | None = None
+    source: str | None = None
+    note: str | None = None
+
+
+_FAMILIES: dict[str, Family] = {}
+
+
+def architecture(function: Builder) -> Builder:
+    """Register a function as the family of its name."""
+    register(function.__name__, function)
+    return function
+
+
+def register(name: str, function: Builder, **fixed: Any) -> None:
+    """Register a function as the family ``name``, with some arguments settled by that name."""
+    _FAMILIES[name] = Family(name, function, fixed)
+
+
+@functools.cache
+def families() -> dict[str, Family]:
+    """Every family by name. A file added to this folder is found by itself."""
+    package = importlib.import_module("dougong.architectures")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"dougong.architectures.{module.name}")
+    return dict(sorted(_FAMILIES.items()))
+
+
+@functools.cache
+def sizes() -> dict[str, Size]:
+    """Every named size, as sizes.toml lists them."""
+    rows = tomllib.loads((Path(__file__).parent / "sizes.toml").read_text(encoding="utf-8"))
+    found = {}
+    for name, row in rows.items():
+        stated = {key: row.pop(key, None) for key in ("parameters", "source", "note")}
+        found[name] = Size(name, row, **stated)
+    return found
+
+
+def resolve(model: str | dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The whole configuration of a size, a family or a configuration, every argument with its value.
+
+    Args:
+        model: the name of a size or family, or ``{"architecture": ..., ...}``.
+        changes: arguments to set.
+
+    Raises:
+        UserError: an unknown name or argument, an argument that is missing, or of the wrong type.
+    """
+    where = model if isinstance(model, str) else "model"
+    if isinstance(model, str):
+        if model in sizes():
+            config = dict(sizes()[model].config)
+        elif model in families():
+            config = {"architecture": model}
+        else:
+            raise unknown(model, "model", model, [*sizes(), *families()])
+    else:
+        config = dict(model)
+    config.update(changes)
+    name = config.pop("architecture", None)
+    if name is None:
+        raise UserError(
+            where, "the configuration names no architecture", 'add "architecture", one of ' + ", ".join(families())
+        )
+    if name not in families():
+        raise unknown(where, "architecture", str(name), families())
+    return {"architecture": name, **_checked(families()[name], config, where)}
+
+
+def _checked(family: Family, config: dict[str, Any], where: str) -> dict[str, Any]:
+    """The arguments with their defaults filled in."""
+    import pydantic
+
+    for key in config:
+        if key not in family.arguments:
+            raise unknown(where, f"argument of {family.name}", str(key), family.arguments)
+    try:
+        return family.checker(**config).model_dump()
+    except pydantic.ValidationError as error:
+        fault = error.errors()[0]
+        key = str(fault["loc"][0])
+        if fault["type"] == "missing":
+            raise UserError(where, f"{family.name} needs {key}", f"set {key}=...") from None
+        said = fault["msg"][0].lower() + fault["msg"][1:]
+        raise UserError(where, f"{key}={config.get(key)!r} will not do: {said}", f"set another {key}") from None

@@ -1,0 +1,76 @@
+"""Vision Transformer (Dosovitskiy et al. 2021): a picture is a sequence of patches."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from dougong.architectures.arguments import Count, Share, Side
+from dougong.architectures.inputs import hidden_feature
+from dougong.architectures.registry import architecture
+from dougong.frames.branch import Block, Branch
+from dougong.frames.model import Model
+from dougong.frames.stack import Stack
+from dougong.heads.classify import Classify, First, Mean
+from dougong.parts import initial
+from dougong.parts.attention import multi_head_attention
+from dougong.parts.embeddings import PatchEmbedding, pair
+from dougong.parts.feedforward import feed_forward
+from dougong.parts.norms import LayerNorm
+from dougong.parts.positions import Learned
+
+
+@architecture
+def vit(
+    *,
+    image_size: Side = 224,
+    patch_size: Side = 16,
+    d_model: Count = 768,
+    n_layers: Count = 12,
+    n_heads: Count = 12,
+    d_ff: Count = 3072,
+    n_classes: Count | None = 1000,
+    dropout: Share = 0.0,
+    pool: Literal["first", "mean"] = "first",
+) -> Model:
+    """Vision Transformer: patches, a class token, learned positions, pre-norm blocks (section 3.1).
+
+    Args:
+        image_size: in pixels.
+        patch_size: in pixels; must divide the picture.
+        d_model: D.
+        n_layers: blocks.
+        n_heads: H.
+        d_ff: F.
+        n_classes: C; None for the bare backbone.
+        dropout: of the embeddings and of each branch.
+        pool: what is classified: the class token, put first, or the mean of the patches (then there is no class token).
+    """
+    n_prefix = 1 if pool == "first" else 0
+    embedding = PatchEmbedding(pair(image_size), pair(patch_size), 3, d_model, n_prefix)
+
+    def block() -> Block:
+        return Block(
+            attention=Branch(
+                multi_head_attention(d_model, n_heads, dropout=dropout),
+                before=LayerNorm(d_model, eps=1e-6),
+                dropout=dropout,
+            ),
+            feed_forward=Branch(
+                feed_forward(d_model, d_ff, "gelu", dropout=dropout),
+                before=LayerNorm(d_model, eps=1e-6),
+                dropout=dropout,
+            ),
+        )
+
+    body = Stack(
+        [block() for _ in range(n_layers)],
+        positions=Learned(embedding.length, d_model),
+        before=nn.Dropout(dropout),
+        after=LayerNorm(d_model, eps=1e-6),
+    )
+    head = Classify(First() if n_prefix else Mean(), d_model, n_classes) if n_classes else None
+    model = Model(embedding, body, head, hidden_feature(embedding, d_model))
+    initial.normal(model)
+    return model

@@ -1,0 +1,1 @@
+"""How parts are joined: branch, block, stack, encoder-decoder, pyramid, and the model around them."""

@@ -1,0 +1,73 @@
+"""The frame around a backbone: embedding, body, head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dougong.frames.pyramid import Pyramid
+from dougong.parts.cache import Cache
+from dougong.parts.masks import OPEN, Explicit, Mask
+from dougong.parts.output import Feature, Output
+
+
+class Model(nn.Module):
+    """embedding, body, head: a stack of tokens or a pyramid of maps, with an answer on top.
+
+    Args:
+        embedding: tokens, pixels or vectors to `Embedded`; a pyramid's stem gives a map.
+        body: a `Stack`, or a `Pyramid`.
+        head: module with ``(hidden, lengths)`` that gives logits; None for a bare backbone.
+        features: what the backbone gives.
+    """
+
+    config: dict[str, Any]
+
+    def __init__(self, embedding: nn.Module, body: nn.Module, head: nn.Module | None, features: list[Feature]) -> None:
+        super().__init__()
+        self.embedding, self.body, self.head = embedding, body, head
+        self.feature_info, self.config = features, {}
+
+    @property
+    def input_kind(self) -> str:
+        """ "image", "tokens" or "vectors"."""
+        return str(getattr(self.embedding, "kind", "image"))
+
+    def forward(
+        self,
+        inputs: Tensor,
+        lengths: Tensor | None = None,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Output:
+        """Pixels (B, 3, h, w), tokens (B, L) or vectors (B, L, d_input) to an `Output`.
+
+        Args:
+            inputs: what the model reads.
+            lengths: (B,) real tokens of each row; the rest is padding and changes nothing.
+            mask: bool (L, S) or (B, L, S), True where a query may attend.
+            cache: of the tokens before these.
+        """
+        embedded = self.embedding(inputs)
+        if isinstance(self.body, Pyramid):
+            maps = self.body(embedded)
+            logits = None if self.head is None else self.head(maps[-1])
+            return Output(hidden=maps[-1], logits=logits, features=maps)
+        if lengths is not None and embedded.prefix:
+            lengths = lengths + embedded.prefix
+        allowed: Mask = OPEN if mask is None else Explicit(mask)
+        hidden = self.body(
+            embedded.x, lengths=lengths, mask=allowed, cache=cache, grid=embedded.grid, prefix=embedded.prefix
+        )
+        logits = None if self.head is None else self.head(hidden, lengths)
+        return Output(hidden=hidden, logits=logits, cache=cache)
+
+    def example_inputs(
+        self, batch: int = 1, length: int | None = None, device: torch.device | str | None = None
+    ) -> tuple[Tensor, ...]:
+        """Inputs of the right shape and type, all zero: for tracing, export and sweeps."""
+        example = self.embedding.example
+        assert callable(example)
+        return (example(batch, length, device),)

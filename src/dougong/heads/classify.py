@@ -1,0 +1,87 @@
+"""Classification: hidden states are pooled to one vector, and a linear layer scores the classes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def real_tokens(hidden: Tensor, lengths: Tensor | None) -> Tensor:
+    """(B, L, 1), True at real tokens of hidden states (B, L, D)."""
+    places = torch.arange(hidden.shape[1], device=hidden.device)
+    if lengths is None:
+        return torch.ones_like(places, dtype=torch.bool)[None, :, None].expand(len(hidden), -1, 1)
+    return (places < lengths.to(hidden.device)[:, None])[..., None]
+
+
+class First(nn.Module):
+    """The first token: the class token of BERT and ViT."""
+
+    def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, L, D) to (B, D)."""
+        return hidden[:, 0]
+
+
+class Mean(nn.Module):
+    """The mean over real tokens, ``skip`` prefix tokens left out; over all pixels of a map."""
+
+    def __init__(self, skip: int = 0) -> None:
+        super().__init__()
+        self.skip = skip
+
+    def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, L, D) or (B, C, h, w) to (B, D)."""
+        if hidden.dim() == 4:
+            return hidden.mean((2, 3))
+        if lengths is None:
+            return hidden[:, self.skip :].mean(1)
+        real = real_tokens(hidden, lengths)[:, self.skip :]
+        return (hidden[:, self.skip :] * real).sum(1) / real.sum(1)
+
+
+class Max(nn.Module):
+    """The largest value of each channel over real tokens (Kim 2014, section 2: max over time)."""
+
+    def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, L, D) to (B, D)."""
+        if lengths is None:
+            return hidden.amax(1)
+        return hidden.masked_fill(~real_tokens(hidden, lengths), float("-inf")).amax(1)
+
+
+class Last(nn.Module):
+    """The last real token: the state of a recurrent network that has read everything."""
+
+    def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, L, D) to (B, D)."""
+        if lengths is None:
+            return hidden[:, -1]
+        return hidden[torch.arange(len(hidden), device=hidden.device), lengths.to(hidden.device) - 1]
+
+
+class Ends(nn.Module):
+    """The final states of both directions: the last real token's first half, the first token's second half."""
+
+    def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, L, D) to (B, D)."""
+        half = hidden.shape[-1] // 2
+        return torch.cat((Last()(hidden, lengths)[:, :half], hidden[:, 0, half:]), -1)
+
+
+class Classify(nn.Module):
+    """pool, dropout, linear.
+
+    Args:
+        pool: module with ``(hidden, lengths)``.
+        d_model: D.
+        n_classes: C.
+        dropout: before the linear layer.
+    """
+
+    def __init__(self, pool: nn.Module, d_model: int, n_classes: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.pool, self.dropout, self.linear = pool, nn.Dropout(dropout), nn.Linear(d_model, n_classes)
+
+    def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, L, D) or (B, C, h, w) to logits (B, n_classes)."""
+        return self.linear(self.dropout(self.pool(hidden, lengths)))

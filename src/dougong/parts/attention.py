@@ -1,0 +1,299 @@
+"""Multi-head attention: plain, grouped, multi-query and cross, on torch's fused kernel.
+
+Attention(Q, K, V) = softmax(Q K^T / sqrt(K)) V (Vaswani et al. 2017, section 3.2). The kernel never writes its
+weights down. Who wants to see them asks for them: ``weights`` recomputes them from the same queries and keys, for
+the heads and rows wanted, and ``mix`` shows that they give the layer's output.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from dougong.parts.context import Context
+from dougong.parts.masks import OPEN, Causal, Mask, Padding
+
+EMPTY = Context()
+
+
+class Attention(nn.Module):
+    """Attention assembled from built parts; fewer key heads than query heads make it grouped or multi-query.
+
+    Args:
+        query: module, (..., D) to (..., H * K). With its own norm in front: SASRec's query-only norm.
+        key: module, (..., D) to (..., G * K).
+        value: module, (..., D) to (..., G * K).
+        output: module, (..., H * K) to (..., D).
+        n_heads: H, query heads.
+        n_kv_heads: G, key and value heads, a divisor of H (Ainslie et al. 2023, section 2.2); H by default.
+        mask: what a query may attend to in every pass, beside what the context says.
+        cross: keys and values are made of the context's memory instead of x.
+        dropout: of the weights, in training.
+        scale: of the scores; 1 / sqrt(K) by default.
+        heads: module with ``(query, key) -> (query, key)``, each (..., heads, K), applied before rotation (Qwen3).
+        scores: module applied to the scores before masking and softmax (Gemma 2's soft cap); takes the slow path.
+
+    Raises:
+        ValueError: ``n_kv_heads`` does not divide ``n_heads``.
+    """
+
+    def __init__(
+        self,
+        query: nn.Module,
+        key: nn.Module,
+        value: nn.Module,
+        output: nn.Module,
+        n_heads: int,
+        n_kv_heads: int | None = None,
+        *,
+        mask: Mask = OPEN,
+        cross: bool = False,
+        dropout: float = 0.0,
+        scale: float | None = None,
+        heads: nn.Module | None = None,
+        scores: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.output = query, key, value, output
+        self.n_heads, self.n_kv_heads = n_heads, n_kv_heads or n_heads
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(f"{self.n_kv_heads} key heads do not divide {n_heads} query heads")
+        self.mask, self.cross, self.dropout, self.scale = mask, cross, dropout, scale
+        self.heads, self.scores = heads, scores
+
+    def forward(self, x: Tensor, context: Context = EMPTY) -> Tensor:
+        """(B, L, D), or packed (T, D) with the context's segments, to the same."""
+        query, key, value = self._project(x, context)
+        return self.output(self._attend(query, key, value, context).flatten(-2))
+
+    def weights(
+        self, x: Tensor, context: Context = EMPTY, heads: Sequence[int] | None = None, rows: Sequence[int] | None = None
+    ) -> Tensor:
+        """The weights of the fused kernel, recomputed from the same queries and keys: (B, h, l, S), at least float32.
+
+        Args:
+            x: what the layer was given; packed batches come back padded.
+            context: what it was given with.
+            heads: query heads wanted; all by default.
+            rows: query positions wanted; all by default.
+
+        Raises:
+            ValueError: with a cache, whose past keys are rotated and mixed already; ask a pass over the whole sequence.
+        """
+        if context.cache is not None:
+            raise ValueError("attention weights are recomputed from a whole sequence: run it without a cache")
+        query, key, _ = self._project(x, context)
+        query, key, mask = self._dense(query, key, context)
+        length, keys = query.shape[1], key.shape[1]
+        chosen = list(range(self.n_heads)) if heads is None else list(heads)
+        group = self.n_heads // self.n_kv_heads
+        wide = torch.promote_types(query.dtype, torch.float32)
+        q = query[:, :, chosen].transpose(1, 2).to(wide)
+        k = key[:, :, [head // group for head in chosen]].transpose(1, 2).to(wide)
+        places: Any = slice(None) if rows is None else list(rows)
+        bias = None if context.bias is None or self.cross else context.bias[chosen][:, :length]
+        bias = bias[:, places, :keys] if bias is not None else None
+        past = 0 if self.cross else context.past
+        allowed = None
+        if not mask.is_open(length, keys, past):
+            allowed = mask.dense(length, keys, past, query.device)[..., places, :]
+            allowed = allowed[:, chosen] if allowed.dim() == 4 and allowed.shape[1] == self.n_heads > 1 else allowed
+        return self._softmax(q[:, :, places], k, bias, allowed)
+
+    def mix(self, weights: Tensor, x: Tensor, context: Context = EMPTY) -> Tensor:
+        """The layer's output from given weights (B, H, L, S) of all heads and rows: (B, L, D), padding restored."""
+        query, key, value = self._project(x, context)
+        value = self._dense(query, value, context)[1]
+        value = value.repeat_interleave(self.n_heads // self.n_kv_heads, 2).transpose(1, 2)
+        mixed = weights @ value.to(weights.dtype)
+        return self.output(mixed.transpose(1, 2).flatten(-2).to(value.dtype))
+
+    def _project(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (..., L, H, K), keys and values (..., S, G, K), rotated; without the cache's past."""
+        source = context.memory if self.cross else x
+        if source is None:
+            raise ValueError("cross-attention needs a memory in its context")
+        shift = context.memory_shift if self.cross else context.shift
+        query = self.query(x if context.shift is None else x + context.shift)
+        key = self.key(source if shift is None else source + shift)
+        value = self.value(source)
+        query = query.unflatten(-1, (self.n_heads, -1))
+        key, value = (side.unflatten(-1, (self.n_kv_heads, -1)) for side in (key, value))
+        if self.heads is not None:
+            query, key = self.heads(query, key)
+        if context.rotation is not None and not self.cross:
+            query, key = context.rotation.apply(query), context.rotation.apply(key)
+        return query, key, value
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, context: Context) -> Tensor:
+        """Mixed values, (..., L, H, K) as the queries are laid out."""
+        segments = context.segments
+        if self.cross:
+            query, key, mask = self._dense(query, key, context)
+            value = value if context.memory_segments is None else context.memory_segments.restore(value)
+            mixed = self._kernel(query, *self._recall(key, value, context), mask, None, context)
+            return mixed if segments is None else segments.strip(mixed)
+        mask = context.mask & self.mask
+        if segments is None:
+            if context.lengths is not None:
+                mask = mask & Padding(context.lengths)
+            return self._kernel(query, *self._recall(key, value, context), mask, context.bias, context)
+        mixed_groups = []
+        for start, count, length in segments.groups:
+            end = start + count * length
+            q, k, v = (side[start:end].unflatten(0, (count, length)) for side in (query, key, value))
+            bias = None if context.bias is None else context.bias[:, :length, :length]
+            mixed = self._kernel(q, k.transpose(1, 2), v.transpose(1, 2), mask, bias, context)
+            mixed_groups.append(mixed.flatten(0, 1))
+        return torch.cat(mixed_groups)
+
+    def _dense(self, query: Tensor, other: Tensor, context: Context) -> tuple[Tensor, Tensor, Mask]:
+        """Queries and keys (or values) with padding restored, and the mask that then holds."""
+        if context.segments is not None:
+            query = context.segments.restore(query)
+        if self.cross:
+            mask, layout = context.memory_mask, context.memory_segments
+        else:
+            mask, layout = context.mask & self.mask, context.segments
+        if layout is not None:
+            other, mask = layout.restore(other), mask & Padding(layout.padded_lengths)
+        elif context.lengths is not None and not self.cross:
+            mask = mask & Padding(context.lengths)
+        return query, other, mask
+
+    def _recall(self, key: Tensor, value: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, S, G, K) of this pass to (B, G, S, K) with those that the cache holds."""
+        key, value = key.transpose(1, 2), value.transpose(1, 2)
+        if context.cache is None or self.cross:
+            return key, value
+        return context.cache.extend(self, key, value)
+
+    def _kernel(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, bias: Tensor | None, context: Context
+    ) -> Tensor:
+        """Queries (B, L, H, K), keys and values (B, G, S, K): mixed values (B, L, H, K)."""
+        length, keys, past = query.shape[1], key.shape[2], 0 if self.cross else context.past
+        query = query.transpose(1, 2)
+        dropout = self.dropout if self.training else 0.0
+        if self.scores is not None:
+            allowed = None if mask.is_open(length, keys, past) else mask.dense(length, keys, past, query.device)
+            group = self.n_heads // self.n_kv_heads
+            weights = self._softmax(query, key.repeat_interleave(group, 1), bias, allowed).to(query.dtype)
+            weights = nn.functional.dropout(weights, dropout)
+            return (weights @ value.repeat_interleave(group, 1)).transpose(1, 2)
+        causal, table = self._arguments(length, keys, past, mask, bias, query, context)
+        mixed = scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=table,
+            dropout_p=dropout,
+            is_causal=causal,
+            scale=self.scale,
+            enable_gqa=self.n_kv_heads != self.n_heads,
+        )
+        return mixed.transpose(1, 2)
+
+    @staticmethod
+    def _arguments(
+        length: int, keys: int, past: int, mask: Mask, bias: Tensor | None, like: Tensor, context: Context
+    ) -> tuple[bool, Tensor | None]:
+        """Whether the kernel's own causal path will do, and the table of what it may attend to or adds otherwise."""
+        kinds = [part for part in mask.parts() if not part.is_open(length, keys, past)]
+        if bias is None and not kinds:
+            return False, None
+        if bias is None and kinds == [Causal()] and length == keys:
+            return True, None
+        asked = (mask, length, keys, past, bias is None)  # layers of one pass ask the same
+        if asked not in context.shared:
+            allowed = mask.dense(length, keys, past, like.device) if kinds else None
+            context.shared[asked] = allowed if bias is None else add_mask(bias.to(like.dtype), allowed)
+        return False, context.shared[asked]
+
+    def _softmax(self, query: Tensor, key: Tensor, bias: Tensor | None, allowed: Tensor | None) -> Tensor:
+        """softmax(Q K^T * scale + bias) over what is allowed, for (B, h, l, K) and (B, h, S, K)."""
+        scale = self.scale if self.scale is not None else 1 / math.sqrt(query.shape[-1])
+        scores = (query @ key.transpose(-1, -2)) * scale
+        if self.scores is not None:
+            scores = self.scores(scores)
+        wide = torch.promote_types(scores.dtype, torch.float32)
+        scores = scores.to(wide) if bias is None else scores.to(wide) + bias
+        return add_mask(scores, allowed).softmax(-1)
+
+
+def add_mask(scores: Tensor, allowed: Tensor | None) -> Tensor:
+    """Scores with minus infinity where attending is not allowed."""
+    return scores if allowed is None else scores.masked_fill(~allowed, -math.inf)
+
+
+class SoftCap(nn.Module):
+    """Scores kept within ±cap: cap * tanh(scores / cap) (Gemma 2, Riviere et al. 2024, section 2)."""
+
+    def __init__(self, cap: float) -> None:
+        super().__init__()
+        self.cap = cap
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """Any shape to the same."""
+        return self.cap * torch.tanh(scores / self.cap)
+
+
+class NormalisedHeads(nn.Module):
+    """Queries and keys normalised head by head before rotation (Qwen3; Dehghani et al. 2023, section 2).
+
+    Args:
+        query: norm over K for the queries.
+        key: norm over K for the keys.
+    """
+
+    def __init__(self, query: nn.Module, key: nn.Module) -> None:
+        super().__init__()
+        self.query, self.key = query, key
+
+    def forward(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., H, K) and (..., G, K) to the same."""
+        return self.query(query), self.key(key)
+
+
+def multi_head_attention(
+    d_model: int,
+    n_heads: int,
+    n_kv_heads: int | None = None,
+    *,
+    d_head: int | None = None,
+    d_memory: int | None = None,
+    bias: bool = True,
+    **slots: Any,
+) -> Attention:
+    """Attention with linear projections.
+
+    Args:
+        d_model: D.
+        n_heads: H.
+        n_kv_heads: G; H by default.
+        d_head: K; D / H by default.
+        d_memory: width of the memory that cross-attention reads; D by default.
+        bias: whether the projections have one.
+        slots: the further arguments of `Attention`.
+
+    Raises:
+        ValueError: D is no multiple of H and ``d_head`` is not given.
+    """
+    if d_head is None and d_model % n_heads:
+        raise ValueError(f"width {d_model} does not divide into {n_heads} heads")
+    width, source = d_head or d_model // n_heads, d_memory or d_model
+    groups = n_kv_heads or n_heads
+    return Attention(
+        nn.Linear(d_model, n_heads * width, bias),
+        nn.Linear(source, groups * width, bias),
+        nn.Linear(source, groups * width, bias),
+        nn.Linear(n_heads * width, d_model, bias),
+        n_heads,
+        groups,
+        **slots,
+    )

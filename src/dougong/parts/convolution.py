@@ -1,0 +1,110 @@
+"""Convolutions: over sequences as a mixer, and over feature maps as the blocks of a CNN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dougong.parts.context import Context
+
+EMPTY = Context()
+
+
+class Convolution(nn.Module):
+    """A convolution over a sequence that keeps its length; zeros stand beyond its ends.
+
+    Args:
+        d_model: D, channels in.
+        d_out: channels out.
+        kernel_size: tokens that a filter sees.
+        groups: of channels; D for a depthwise convolution.
+        causal: a filter sees only its own token and those before it.
+    """
+
+    def __init__(self, d_model: int, d_out: int, kernel_size: int, *, groups: int = 1, causal: bool = False) -> None:
+        super().__init__()
+        self.filters = nn.Conv1d(d_model, d_out, kernel_size, groups=groups)
+        after = 0 if causal else kernel_size // 2
+        self.pad = (kernel_size - 1 - after, after)
+
+    def forward(self, x: Tensor, context: Context = EMPTY) -> Tensor:
+        """(B, L, D), or packed (T, D), to the same with d_out channels."""
+        segments = context.segments
+        dense = x if segments is None else segments.restore(x)
+        if context.lengths is not None:
+            dense = dense * (torch.arange(dense.shape[1], device=x.device) < context.lengths[:, None])[..., None]
+        y = self.filters(nn.functional.pad(dense.transpose(1, 2), self.pad)).transpose(1, 2)
+        return y if segments is None else segments.strip(y)
+
+
+class Parallel(nn.Module):
+    """Several bodies that read the same input, their outputs joined along the channels, or added.
+
+    Filters of several widths (Kim 2014, section 2), or attention beside the feed-forward network (GPT-J).
+
+    Args:
+        bodies: modules with ``(x, context)``.
+        join: "channels" or "sum".
+    """
+
+    def __init__(self, bodies: Sequence[nn.Module], join: str = "channels") -> None:
+        super().__init__()
+        if join not in ("channels", "sum"):
+            raise ValueError(f"join must be 'channels' or 'sum', not {join!r}")
+        self.bodies, self.join = nn.ModuleList(bodies), join
+
+    def forward(self, x: Tensor, context: Context = EMPTY) -> Tensor:
+        """(..., D) to (..., sum of the bodies' channels), or to their common shape."""
+        answers = [body(x, context) for body in self.bodies]
+        return torch.cat(answers, -1) if self.join == "channels" else torch.stack(answers).sum(0)
+
+
+class Layers(nn.Sequential):
+    """Modules one after another, as a branch's body: the context is not handed on."""
+
+    def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
+        """Whatever the first module takes to what the last one gives."""
+        for layer in self:
+            x = layer(x)
+        return x
+
+
+def convolution(
+    c_in: int, c_out: int, kernel_size: int, stride: int = 1, *, activation: nn.Module | None = None
+) -> Layers:
+    """Convolution without bias, batch norm, and an activation if given: (B, C, h, w) to (B, C', h/stride, w/stride)."""
+    conv = nn.Conv2d(c_in, c_out, kernel_size, stride, kernel_size // 2, bias=False)
+    return Layers(conv, nn.BatchNorm2d(c_out), *([activation] if activation is not None else []))
+
+
+def basic_convolutions(c_in: int, c_out: int, stride: int = 1) -> Layers:
+    """Two 3x3 convolutions, the body of a residual branch (He et al. 2016, figure 5 left)."""
+    return Layers(convolution(c_in, c_out, 3, stride, activation=nn.ReLU()), convolution(c_out, c_out, 3))
+
+
+def bottleneck_convolutions(c_in: int, c_out: int, stride: int = 1) -> Layers:
+    """1x1, 3x3 and 1x1 convolutions, the middle two narrowed by 4 (He et al. 2016, figure 5 right).
+
+    The stride is in the 3x3 convolution, as in the widely used later version, not in the first 1x1 as in the paper.
+    """
+    middle = c_out // 4
+    return Layers(
+        convolution(c_in, middle, 1, activation=nn.ReLU()),
+        convolution(middle, middle, 3, stride, activation=nn.ReLU()),
+        convolution(middle, c_out, 1),
+    )
+
+
+class Subsample(nn.Module):
+    """A shortcut without parameters: every ``stride``-th pixel, zeros for new channels (He et al. 2016, 4.1, A)."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int) -> None:
+        super().__init__()
+        self.stride, self.extra = stride, c_out - c_in
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, C', h/stride, w/stride)."""
+        x = x[:, :, :: self.stride, :: self.stride]
+        return nn.functional.pad(x, (0, 0, 0, 0, 0, self.extra))

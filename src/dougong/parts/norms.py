@@ -1,0 +1,30 @@
+"""Norms: over the channels of each token, and over the batch for convolutions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import BatchNorm2d, LayerNorm
+
+__all__ = ["BatchNorm2d", "LayerNorm", "RMSNorm"]
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) * weight, computed in at least float32 (Zhang and Sennrich 2019, equation 4).
+
+    Args:
+        d_model: D.
+        eps: added to the mean square.
+        offset: added to the weight, which then starts at 1 - offset (Gemma stores weight - 1).
+    """
+
+    def __init__(self, d_model: int, eps: float = 1e-6, offset: float = 0.0) -> None:
+        super().__init__()
+        self.eps, self.offset = eps, offset
+        self.weight = nn.Parameter(torch.full((d_model,), 1.0 - offset))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to the same."""
+        wide = torch.promote_types(x.dtype, torch.float32)
+        weight = self.weight.to(wide) + self.offset if self.offset else self.weight.to(wide)
+        return nn.functional.rms_norm(x.to(wide), (x.shape[-1],), weight, self.eps).to(x.dtype)
