@@ -92,6 +92,7 @@ class Stack(nn.Module):
         if segments is not None:
             x = segments.strip(x)
         for part in self.positions.values():
+            assert isinstance(part, Positions)
             added = part.embedding(places)
             x = x if added is None else x + added.to(x.dtype)
         x = self.before(x)

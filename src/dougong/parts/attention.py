@@ -107,7 +107,7 @@ class Attention(nn.Module):
 
     def mix(self, weights: Tensor, x: Tensor, context: Context = EMPTY) -> Tensor:
         """The layer's output from given weights (B, H, L, S) of all heads and rows: (B, L, D), padding restored."""
-        query, key, value = self._project(x, context)
+        query, _, value = self._project(x, context)
         value = self._dense(query, value, context)[1]
         value = value.repeat_interleave(self.n_heads // self.n_kv_heads, 2).transpose(1, 2)
         mixed = weights @ value.to(weights.dtype)
