@@ -1,0 +1,71 @@
+"""Results are written by the program that measured them, with the machine and the versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> dict[str, Any]:
+    """The processor, its cores and the versions that a figure depends on."""
+    import torch
+
+    model = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    versions = {name: importlib.metadata.version(name) for name in ("dougong", "torch", "transformers")}
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def record(key: str, figures: dict[str, Any], file: str = "speed.json") -> None:
+    """Write one benchmark's figures under its key, leaving the others as they are."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / file
+    results = json.loads(path.read_text()) if path.exists() else {}
+    results[key] = {**figures, "machine": machine(), "date": time.strftime("%Y-%m-%d")}
+    half = path.with_suffix(".part")
+    half.write_text(json.dumps(dict(sorted(results.items())), indent=2) + "\n")
+    half.replace(path)
+
+
+def in_turns(candidates: dict[str, Callable[[], Any]], rounds: int, warmup: int = 2) -> dict[str, list[float]]:
+    """Seconds of each candidate, run A B A B ... so that a drift of the machine's speed meets all alike."""
+    for _ in range(warmup):
+        for run in candidates.values():
+            run()
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, run in candidates.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(seconds: dict[str, list[float]], ours: str, theirs: str) -> dict[str, float]:
+    """Medians of both, and the median, lowest and highest of ours / theirs pair by pair."""
+    pairs = sorted(a / b for a, b in zip(seconds[ours], seconds[theirs], strict=True))
+    return {
+        f"{ours}_seconds": statistics.median(seconds[ours]),
+        f"{theirs}_seconds": statistics.median(seconds[theirs]),
+        "ratio": statistics.median(pairs),
+        "ratio_low": pairs[0],
+        "ratio_high": pairs[-1],
+    }
