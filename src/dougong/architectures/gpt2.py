@@ -68,5 +68,5 @@ def gpt2(
     initial.normal(model)
     for each in body.blocks:  # what adds to the residual stream starts smaller the deeper the stack (section 2.3)
         for last in (each.attention.body.output, each.feed_forward.body.down):  # type: ignore[union-attr]
-            nn.init.normal_(last.weight, std=0.02 / math.sqrt(2 * n_layers))  # type: ignore[union-attr, arg-type]
+            initial.normal(last, std=0.02 / math.sqrt(2 * n_layers))  # type: ignore[arg-type]
     return model

@@ -13,7 +13,7 @@ from dougong.frames.encoder_decoder import EncoderDecoder
 from dougong.frames.stack import Stack
 from dougong.heads.language import Tied
 from dougong.parts import initial
-from dougong.parts.attention import multi_head_attention
+from dougong.parts.attention import Memory, multi_head_attention
 from dougong.parts.embeddings import TokenEmbedding
 from dougong.parts.feedforward import feed_forward
 from dougong.parts.masks import OPEN, Causal
@@ -62,5 +62,5 @@ def post_norm_block(d_model: int, n_heads: int, d_ff: int, dropout: float, *, de
 
     branches = {"attention": branch(multi_head_attention(d_model, n_heads, mask=Causal() if decoder else OPEN))}
     if decoder:
-        branches["cross_attention"] = branch(multi_head_attention(d_model, n_heads, cross=True))
+        branches["cross_attention"] = branch(multi_head_attention(d_model, n_heads, source=Memory()))
     return Block(**branches, feed_forward=branch(feed_forward(d_model, d_ff, "relu", dropout=0.0)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,8 +18,43 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from dougong.parts.context import Context
 from dougong.parts.masks import OPEN, Causal, Mask, Padding
+from dougong.parts.segments import Segments
 
 EMPTY = Context()
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What keys and values are made of, when it is not the layer's own input.
+
+    Args:
+        x: (B, S, D), or packed (T, D) with its segments.
+        segments: where each sequence of a packed x ends.
+        mask: what may be attended to in it.
+        shift: (S, D) or (T, D) added where keys are made of it.
+    """
+
+    x: Tensor
+    segments: Segments | None = None
+    mask: Mask = OPEN
+    shift: Tensor | None = None
+
+
+class Memory(nn.Module):
+    """The source of cross-attention: the encoder's hidden states (Vaswani et al. 2017, section 3.2.3).
+
+    A source is called as ``source(x, context)`` and gives a `Reading`; other kinds may make it of x itself.
+    """
+
+    def forward(self, x: Tensor, context: Context) -> Reading:
+        """The context's memory; x is not looked at.
+
+        Raises:
+            ValueError: the context has none.
+        """
+        if context.memory is None:
+            raise ValueError("cross-attention needs a memory in its context")
+        return Reading(context.memory, context.memory_segments, context.memory_mask, context.memory_shift)
 
 
 class Attention(nn.Module):
@@ -32,7 +68,8 @@ class Attention(nn.Module):
         n_heads: H, query heads.
         n_kv_heads: G, key and value heads, a divisor of H (Ainslie et al. 2023, section 2.2); H by default.
         mask: what a query may attend to in every pass, beside what the context says.
-        cross: keys and values are made of the context's memory instead of x.
+        source: module that says what keys and values are made of; x by default. `Memory` makes it cross-attention.
+            The mask, rotation and bias relate places of x to each other, so they have no say over another source.
         dropout: of the weights, in training.
         scale: of the scores; 1 / sqrt(K) by default.
         heads: module with ``(query, key) -> (query, key)``, each (..., heads, K), applied before rotation (Qwen3).
@@ -52,7 +89,7 @@ class Attention(nn.Module):
         n_kv_heads: int | None = None,
         *,
         mask: Mask = OPEN,
-        cross: bool = False,
+        source: nn.Module | None = None,
         dropout: float = 0.0,
         scale: float | None = None,
         heads: nn.Module | None = None,
@@ -63,13 +100,18 @@ class Attention(nn.Module):
         self.n_heads, self.n_kv_heads = n_heads, n_kv_heads or n_heads
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"{self.n_kv_heads} key heads do not divide {n_heads} query heads")
-        self.mask, self.cross, self.dropout, self.scale = mask, cross, dropout, scale
+        self.mask, self.source, self.dropout, self.scale = mask, source, dropout, scale
         self.heads, self.scores = heads, scores
 
     def forward(self, x: Tensor, context: Context = EMPTY) -> Tensor:
         """(B, L, D), or packed (T, D) with the context's segments, to the same."""
-        query, key, value = self._project(x, context)
-        return self.output(self._attend(query, key, value, context).flatten(-2))
+        query, key, value, reading = self._project(x, context)
+        return self.output(self._attend(query, key, value, reading, context).flatten(-2))
+
+    @property
+    def cross(self) -> bool:
+        """Whether keys and values are made of something else than x."""
+        return self.source is not None
 
     def weights(
         self, x: Tensor, context: Context = EMPTY, heads: Sequence[int] | None = None, rows: Sequence[int] | None = None
@@ -87,8 +129,8 @@ class Attention(nn.Module):
         """
         if context.cache is not None:
             raise ValueError("attention weights are recomputed from a whole sequence: run it without a cache")
-        query, key, _ = self._project(x, context)
-        query, key, mask = self._dense(query, key, context)
+        query, key, _, reading = self._project(x, context)
+        query, key, mask = self._dense(query, key, reading, context)
         length, keys = query.shape[1], key.shape[1]
         chosen = list(range(self.n_heads)) if heads is None else list(heads)
         group = self.n_heads // self.n_kv_heads
@@ -96,29 +138,26 @@ class Attention(nn.Module):
         q = query[:, :, chosen].transpose(1, 2).to(wide)
         k = key[:, :, [head // group for head in chosen]].transpose(1, 2).to(wide)
         places: Any = slice(None) if rows is None else list(rows)
-        bias = None if context.bias is None or self.cross else context.bias[chosen][:, :length]
+        bias = None if context.bias is None or reading is not None else context.bias[chosen][:, :length]
         bias = bias[:, places, :keys] if bias is not None else None
-        past = 0 if self.cross else context.past
         allowed = None
-        if not mask.is_open(length, keys, past):
-            allowed = mask.dense(length, keys, past, query.device)[..., places, :]
+        if not mask.is_open(length, keys, 0):
+            allowed = mask.dense(length, keys, 0, query.device)[..., places, :]
             allowed = allowed[:, chosen] if allowed.dim() == 4 and allowed.shape[1] == self.n_heads > 1 else allowed
         return self._softmax(q[:, :, places], k, bias, allowed)
 
     def mix(self, weights: Tensor, x: Tensor, context: Context = EMPTY) -> Tensor:
         """The layer's output from given weights (B, H, L, S) of all heads and rows: (B, L, D), padding restored."""
-        query, _, value = self._project(x, context)
-        value = self._dense(query, value, context)[1]
+        query, _, value, reading = self._project(x, context)
+        value = self._dense(query, value, reading, context)[1]
         value = value.repeat_interleave(self.n_heads // self.n_kv_heads, 2).transpose(1, 2)
         mixed = weights @ value.to(weights.dtype)
         return self.output(mixed.transpose(1, 2).flatten(-2).to(value.dtype))
 
-    def _project(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (..., L, H, K), keys and values (..., S, G, K), rotated; without the cache's past."""
-        source = context.memory if self.cross else x
-        if source is None:
-            raise ValueError("cross-attention needs a memory in its context")
-        shift = context.memory_shift if self.cross else context.shift
+    def _project(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor, Reading | None]:
+        """Queries (..., L, H, K), keys and values (..., S, G, K), rotated, without the cache's past; and the source."""
+        reading = None if self.source is None else self.source(x, context)
+        source, shift = (x, context.shift) if reading is None else (reading.x, reading.shift)
         query = self.query(x if context.shift is None else x + context.shift)
         key = self.key(source if shift is None else source + shift)
         value = self.value(source)
@@ -126,58 +165,56 @@ class Attention(nn.Module):
         key, value = (side.unflatten(-1, (self.n_kv_heads, -1)) for side in (key, value))
         if self.heads is not None:
             query, key = self.heads(query, key)
-        if context.rotation is not None and not self.cross:
+        if context.rotation is not None and reading is None:
             query, key = context.rotation.apply(query), context.rotation.apply(key)
-        return query, key, value
+        return query, key, value, reading
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, context: Context) -> Tensor:
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, reading: Reading | None, context: Context) -> Tensor:
         """Mixed values, (..., L, H, K) as the queries are laid out."""
         segments = context.segments
-        if self.cross:
-            query, key, mask = self._dense(query, key, context)
-            value = value if context.memory_segments is None else context.memory_segments.restore(value)
-            mixed = self._kernel(query, *self._recall(key, value, context), mask, None, context)
+        if reading is not None:
+            query, key, mask = self._dense(query, key, reading, context)
+            value = value if reading.segments is None else reading.segments.restore(value)
+            mixed = self._kernel(query, key.transpose(1, 2), value.transpose(1, 2), mask, None, context, past=0)
             return mixed if segments is None else segments.strip(mixed)
         mask = context.mask & self.mask
         if segments is None:
             if context.lengths is not None:
                 mask = mask & Padding(context.lengths)
-            return self._kernel(query, *self._recall(key, value, context), mask, context.bias, context)
+            key, value = key.transpose(1, 2), value.transpose(1, 2)
+            if context.cache is not None:
+                key, value = context.cache.extend(self, key, value)
+            return self._kernel(query, key, value, mask, context.bias, context, past=context.past)
         mixed_groups = []
         for start, count, length in segments.groups:
             end = start + count * length
             q, k, v = (side[start:end].unflatten(0, (count, length)) for side in (query, key, value))
             bias = None if context.bias is None else context.bias[:, :length, :length]
-            mixed = self._kernel(q, k.transpose(1, 2), v.transpose(1, 2), mask, bias, context)
+            mixed = self._kernel(q, k.transpose(1, 2), v.transpose(1, 2), mask, bias, context, past=0)
             mixed_groups.append(mixed.flatten(0, 1))
         return torch.cat(mixed_groups)
 
-    def _dense(self, query: Tensor, other: Tensor, context: Context) -> tuple[Tensor, Tensor, Mask]:
+    def _dense(
+        self, query: Tensor, other: Tensor, reading: Reading | None, context: Context
+    ) -> tuple[Tensor, Tensor, Mask]:
         """Queries and keys (or values) with padding restored, and the mask that then holds."""
         if context.segments is not None:
             query = context.segments.restore(query)
-        if self.cross:
-            mask, layout = context.memory_mask, context.memory_segments
+        if reading is not None:
+            mask, layout = reading.mask, reading.segments
         else:
             mask, layout = context.mask & self.mask, context.segments
         if layout is not None:
             other, mask = layout.restore(other), mask & Padding(layout.padded_lengths)
-        elif context.lengths is not None and not self.cross:
+        elif context.lengths is not None and reading is None:
             mask = mask & Padding(context.lengths)
         return query, other, mask
 
-    def _recall(self, key: Tensor, value: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, S, G, K) of this pass to (B, G, S, K) with those that the cache holds."""
-        key, value = key.transpose(1, 2), value.transpose(1, 2)
-        if context.cache is None or self.cross:
-            return key, value
-        return context.cache.extend(self, key, value)
-
     def _kernel(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, bias: Tensor | None, context: Context
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, bias: Tensor | None, context: Context, past: int
     ) -> Tensor:
         """Queries (B, L, H, K), keys and values (B, G, S, K): mixed values (B, L, H, K)."""
-        length, keys, past = query.shape[1], key.shape[2], 0 if self.cross else context.past
+        length, keys = query.shape[1], key.shape[2]
         query = query.transpose(1, 2)
         dropout = self.dropout if self.training else 0.0
         if self.scores is not None:

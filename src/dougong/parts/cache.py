@@ -19,7 +19,6 @@ class Cache:
         self.max_length = max_length
         self.length = 0
         self._buffers: dict[nn.Module, tuple[Tensor, Tensor]] = {}
-        self._memory: dict[nn.Module, tuple[Tensor, Tensor]] = {}
         self._states: dict[nn.Module, tuple[Tensor, ...]] = {}
 
     def extend(self, layer: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,14 +38,6 @@ class Cache:
         values[:, :, self.length : end] = value
         return keys[:, :, :end], values[:, :, :end]
 
-    def memory(self, layer: nn.Module) -> tuple[Tensor, Tensor] | None:
-        """Keys and values (B, G, S, K) that cross-attention made of the memory, which does not change."""
-        return self._memory.get(layer)
-
-    def remember(self, layer: nn.Module, key: Tensor, value: Tensor) -> None:
-        """Keep a cross-attention's keys and values."""
-        self._memory[layer] = (key, value)
-
     def state(self, layer: nn.Module) -> tuple[Tensor, ...] | None:
         """The state that a recurrence left."""
         return self._states.get(layer)
@@ -62,5 +53,5 @@ class Cache:
     @property
     def n_bytes(self) -> int:
         """Bytes held."""
-        held: list[tuple[Tensor, ...]] = [*self._buffers.values(), *self._memory.values(), *self._states.values()]
+        held: list[tuple[Tensor, ...]] = [*self._buffers.values(), *self._states.values()]
         return sum(tensor.numel() * tensor.element_size() for entry in held for tensor in entry)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dougong.parts.gaussian import gaussian
+
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
@@ -31,7 +33,7 @@ class TokenEmbedding(nn.Module):
     def __init__(self, vocab_size: int, d_model: int, scale: float = 1.0) -> None:
         super().__init__()
         self.vocab_size, self.scale = vocab_size, scale
-        self.weight = nn.Parameter(torch.randn(vocab_size, d_model) * d_model**-0.5)
+        self.weight = gaussian(vocab_size, d_model, std=d_model**-0.5)
 
     def forward(self, tokens: Tensor) -> Embedded:
         """Token numbers (B, L) to (B, L, D)."""
@@ -97,7 +99,7 @@ class PatchEmbedding(nn.Module):
         self.image_size, self.patch_size, self.channels, self.n_prefix = image_size, patch_size, channels, n_prefix
         self.grid = (image_size[0] // patch_size[0], image_size[1] // patch_size[1])
         self.project = nn.Conv2d(channels, d_model, patch_size, patch_size)
-        self.prefix = nn.Parameter(torch.randn(n_prefix, d_model) * 0.02) if n_prefix else None
+        self.prefix = gaussian(n_prefix, d_model, std=0.02) if n_prefix else None
 
     @property
     def length(self) -> int:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import nn
 
 from dougong.parts.embeddings import TokenEmbedding
 
 
+def real_modules(model: nn.Module) -> Iterator[nn.Module]:
+    """Modules whose weights are real: on the meta device there is nothing to draw."""
+    return (module for module in model.modules() if not any(p.is_meta for p in module.parameters(recurse=False)))
+
+
 def normal(model: nn.Module, std: float = 0.02) -> None:
     """Linear and token embedding weights from a normal distribution cut at two deviations, biases zero (BERT, ViT)."""
-    for module in model.modules():
+    for module in real_modules(model):
         if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv1d):
             nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
             if module.bias is not None:
@@ -20,7 +27,7 @@ def normal(model: nn.Module, std: float = 0.02) -> None:
 
 def xavier(model: nn.Module) -> None:
     """Linear weights uniform by fan-in and fan-out (Glorot and Bengio 2010, equation 16), biases zero."""
-    for module in model.modules():
+    for module in real_modules(model):
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
@@ -29,6 +36,6 @@ def xavier(model: nn.Module) -> None:
 
 def he(model: nn.Module) -> None:
     """Convolution weights normal by fan-out (He et al. 2015, section 2.2), for networks of ReLUs."""
-    for module in model.modules():
+    for module in real_modules(model):
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

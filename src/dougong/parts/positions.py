@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dougong.parts.gaussian import gaussian
+
 
 @dataclass(frozen=True, eq=False)
 class Places:
@@ -127,7 +129,7 @@ class Learned(Positions):
     def __init__(self, max_length: int, d_model: int, offset: int = 0) -> None:
         super().__init__()
         self.max_length, self.offset = max_length, offset
-        self.weight = nn.Parameter(torch.randn(max_length + offset, d_model) * 0.02)
+        self.weight = gaussian(max_length + offset, d_model, std=0.02)
 
     def embedding(self, places: Places) -> Tensor:
         if places.end > self.max_length:
@@ -251,7 +253,7 @@ class RelativeBuckets(Positions):
     def __init__(self, n_heads: int, n_buckets: int = 32, max_distance: int = 128, bidirectional: bool = True) -> None:
         super().__init__()
         self.n_buckets, self.max_distance, self.bidirectional = n_buckets, max_distance, bidirectional
-        self.weight = nn.Parameter(torch.randn(n_buckets, n_heads) * 0.02)
+        self.weight = gaussian(n_buckets, n_heads, std=0.02)
 
     def buckets(self, query: Tensor, key: Tensor) -> Tensor:
         """(L,) and (S,) to (L, S): the bucket of each pair."""
