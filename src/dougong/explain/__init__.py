@@ -1,0 +1,77 @@
+"""Why a model gives one input one class: several methods behind one contract, each with tests of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dougong.errors import unknown
+from dougong.explain.explanation import Check, Explanation, Target, Units
+from dougong.rooms import make_callable
+
+__all__ = ["Check", "Explanation", "Target", "Units", "explain"]
+
+
+def explain(
+    model: Any,
+    inputs: Any,
+    *,
+    method: str = "auto",
+    target: int | str | None = None,
+    task: Any = None,
+    layers: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
+    rows: Sequence[int] | None = None,
+    seed: int = 0,
+) -> Explanation:
+    """Why the model gives this input this class.
+
+    Args:
+        model: a classifier: a module, a run, or the path of a run or model folder.
+        inputs: one sample: the path of a picture, a PIL image, an array, or a prepared tensor, (3, h, w) for pictures.
+        method: "integrated-gradients" (every model; what each part adds to the class), "attention" or "rollout"
+            (models with attention; where it looks); "auto" is integrated-gradients, which answers for one class.
+        target: number or name of the class; the most probable one by default.
+        task: how inputs are prepared, where the model does not say it.
+        layers: for attention: numbers of the layers, from 0, negative ones from the end; the last one by default.
+        heads: for attention and rollout: numbers of the heads; all by default.
+        rows: for attention and rollout: query positions; by default those that the classifier reads.
+        seed: of the checks' random orders and weights.
+
+    Raises:
+        UserError: an unknown method, class, layer, head or row; a method that does not suit the model; a bad input.
+    """
+    from dougong.explain.checks import deletion, randomised_weights
+    from dougong.explain.finding import Ask
+    from dougong.explain.methods import AUTO, METHODS
+    from dougong.explain.opening import class_names, make_subject, open_model, picture_seen, prepare
+    from dougong.explain.subject import evaluation
+
+    if method not in METHODS and method != "auto":
+        raise unknown("method", "method", method, ["auto", *METHODS])
+    name = AUTO if method == "auto" else method
+    module, task = open_model(model, task)
+    sample, source = prepare(inputs, task)
+    ask = Ask(layers, heads, rows)
+    with evaluation(module):
+        subject = make_subject(module, sample, class_names(task), target)
+        finding = METHODS[name](subject, ask)
+        deleted, curves = deletion(subject, finding.units, finding.scores, seed)
+        randomised = randomised_weights(subject, finding, METHODS[name], ask, seed)
+    return Explanation(
+        target=subject.target,
+        units=finding.units,
+        scores=finding.scores,
+        method=name,
+        checks={**finding.checks, "deletion": deleted, "randomised weights": randomised},
+        signed=finding.signed,
+        picture_seen=picture_seen(subject.inputs, task),
+        curves=curves,
+        maps=finding.maps,
+        notes=finding.notes,
+        source=source,
+        meaning=finding.meaning,
+    )
+
+
+make_callable(__name__, explain)

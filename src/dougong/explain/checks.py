@@ -1,0 +1,121 @@
+"""Tests of an explanation, whatever the method: remove what it calls important, and take the model's learning away."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from dougong.explain.explanation import Check, Curves, Units
+from dougong.explain.finding import Ask, Finding
+from dougong.explain.subject import Subject, evaluation
+
+ORDERS = 19
+"""With 19 random orders, an order that is no better than chance is below all of them once in 20 times."""
+POINTS = 16
+SHUFFLES = 5
+ALIKE = 0.5
+
+
+def deletion(subject: Subject, units: Units, scores: np.ndarray, seed: int = 0) -> tuple[Check, Curves]:
+    """Remove units from the most important on, and watch the target's probability (Petsiuk et al. 2018, section 3.2).
+
+    Removed units are set to the baseline. The area under the curve is compared with those of random orders.
+
+    Args:
+        subject: what is explained.
+        units: n of them.
+        scores: (n,).
+        seed: of the random orders.
+    """
+    count = len(units)
+    amounts = np.unique(np.linspace(0, count, min(POINTS, count) + 1).round().astype(int))
+    generator = np.random.default_rng(seed)
+    ties = generator.permutation(count)  # equal scores in random order, not from the top left corner on
+    most = ties[np.argsort(-scores[ties], kind="stable")]
+    orders = np.stack([most, most[::-1], *(generator.permutation(count) for _ in range(ORDERS))])
+    ranks = np.argsort(orders, 1)
+    probabilities = np.empty((len(orders), len(amounts)))
+    for column, amount in enumerate(amounts):  # a column at a time keeps memory small
+        removed = torch.from_numpy(ranks < amount)
+        probabilities[:, column] = subject.probability(subject.without(units, removed)).double().cpu().numpy()
+    removed_share = amounts / count
+    areas = np.trapezoid(probabilities, removed_share, axis=1)
+    random, below = areas[2:], int((areas[0] < areas[2:]).sum())
+    between = float(random.mean() - areas[0])
+    passed = below == ORDERS
+    verdict = "what it calls important matters to the model" if passed else (
+        "what it calls important matters no more, for all this test can tell, than what chance picks"
+    )  # fmt: skip
+    meaning = (
+        f"The {units.plural} were removed one after another while the class's probability was watched. The area under "
+        f"its curve is {areas[0]:.2f} with the most important first, {random.mean():.2f} in random order, {areas[1]:.2f} "
+        f"with the least important first. The first is below {below} of {ORDERS} random orders, so {verdict}. Passes "
+        "when below all of them."
+    )
+    return Check(between, meaning, passed), Curves(removed_share, probabilities[0], probabilities[1], probabilities[2:])
+
+
+def randomised_weights(
+    subject: Subject, finding: Finding, method: Callable[[Subject, Ask], Finding], ask: Ask, seed: int = 0
+) -> Check:
+    """The same method on the same model with shuffled weights must find something else (Adebayo et al. 2018, 3.1).
+
+    Each tensor of weights is shuffled within itself: what was learnt is gone, its scale stays. An explanation that
+    looks the same afterwards, as an edge detector does, did not come from the model.
+
+    Args:
+        subject: what is explained.
+        finding: of the method on the real model.
+        method: that is tested.
+        ask: what it was asked for.
+        seed: of the shuffling.
+    """
+    alike = []
+    for number in range(SHUFFLES):
+        model = shuffled(subject.model, seed + number)
+        with evaluation(model):
+            other = method(subject.with_model(model), replace(ask, steps=min(ask.steps, 64)))
+        alike.append(rank_correlation(finding.scores, other.scores))
+    mean = float(np.mean(alike))
+    passed = abs(mean) < ALIKE
+    verdict = "it depends on what the model learnt" if passed else "it would look alike without any learning"
+    meaning = (
+        f"With the model's weights shuffled, the explanation's ranking agrees with this one by {mean:+.2f} (rank "
+        f"correlation, mean of {SHUFFLES} shuffles from {min(alike):+.2f} to {max(alike):+.2f}; 1 is the same, 0 is "
+        f"unrelated), so {verdict}. Passes below {ALIKE}."
+    )
+    return Check(mean, meaning, passed)
+
+
+def shuffled(model: nn.Module, seed: int) -> nn.Module:
+    """A copy of the model with the entries of each parameter and buffer of numbers in random order."""
+    other = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for tensor in [*other.parameters(), *other.buffers()]:
+            if tensor.is_floating_point() and tensor.numel() > 1:
+                order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
+                tensor.copy_(tensor.flatten()[order].view_as(tensor))
+    return other
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's rank correlation, equal values sharing their mean rank; 0 when either does not vary."""
+    a, b = ranks(first), ranks(second)
+    a, b = a - a.mean(), b - b.mean()
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale > 0 and np.isfinite(scale) else 0.0
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 0, equal values sharing their mean."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = counts.cumsum()
+    return (ends - (counts + 1) / 2)[inverse]
+
+

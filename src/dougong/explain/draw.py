@@ -1,0 +1,177 @@
+"""An explanation as one drawing: the picture, the heat map, the deletion curve and the checks."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dougong.explain.colours import AGAINST, FOR, overlay
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from dougong.explain.explanation import Explanation
+
+FONTS = ["DejaVu Sans", "Noto Sans CJK SC", "Noto Sans SC", "WenQuanYi Micro Hei", "PingFang SC", "Microsoft YaHei"]
+MAPS_ACROSS = 8
+MOST_MAPS = 32
+INK, FAINT, GRID = "#222222", "#767676", "#d0d0d0"
+MARKS = {True: ("passed", "#1b6e3c"), False: ("FAILED", "#b3261e")}
+
+
+def rgb(colour: tuple[int, int, int]) -> tuple[float, float, float]:
+    """0..255 to matplotlib's 0..1."""
+    return (colour[0] / 255, colour[1] / 255, colour[2] / 255)
+
+
+def draw(explanation: Explanation) -> Image:
+    """The drawing, about 1400 pixels wide."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import get_font_names
+    from PIL import Image as images
+
+    fonts = [name for name in FONTS if name in get_font_names()]
+    shown = explanation.maps[:MOST_MAPS] if explanation.picture_seen is not None and len(explanation.maps) > 1 else ()
+    map_rows = -(-len(shown) // MAPS_ACROSS)
+    lines = sentences(explanation)
+    heights = [3.7, *([1.55] * map_rows), 0.21 * sum(len(body) for _, _, body in lines) + 0.1]
+    figure = Figure(figsize=(14, sum(heights) + 0.9), dpi=100, facecolor="white")
+    figure.set_layout_engine("constrained")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        import matplotlib
+
+        with matplotlib.rc_context({"font.family": fonts or ["sans-serif"], "text.color": INK, "axes.edgecolor": GRID}):
+            figure.suptitle(title(explanation), fontsize=15, x=0.02, ha="left", parse_math=False)
+            parts = figure.subfigures(len(heights), 1, height_ratios=heights)
+            top = parts[0].subplots(1, 3, width_ratios=[1, 1.12, 1.25])
+            if explanation.picture_seen is not None:
+                _pictures(top[0], top[1], explanation)
+            else:
+                _bars(top[0], top[1], explanation)
+            _curves(top[2], explanation)
+            for row in range(map_rows):
+                axes = parts[1 + row].subplots(1, MAPS_ACROSS)
+                _maps(axes, explanation, shown[row * MAPS_ACROSS : (row + 1) * MAPS_ACROSS])
+            _text(parts[-1], lines)
+            file = io.BytesIO()
+            FigureCanvasAgg(figure).print_png(file)
+    return images.open(file).convert("RGB")
+
+
+def title(explanation: Explanation) -> str:
+    """What was asked, and by which method it was answered."""
+    source = f"   ({explanation.source})" if explanation.source else ""
+    target = explanation.target
+    return f"Why “{target.name}”? The model gives it {target.probability:.1%}.  By {explanation.method}{source}"
+
+
+def sentences(explanation: Explanation) -> list[tuple[str, str, list[str]]]:
+    """(heading, colour, lines) for the meaning, each check and each note."""
+    found = [("colours", INK, key(explanation))]
+    for name, check in explanation.checks.items():
+        word, colour = MARKS[check.passed]
+        found.append((f"{name}: {word}", colour, check.meaning))
+    found += [("note", FAINT, note) for note in explanation.notes]
+    return [(heading, colour, textwrap.wrap(body, 158)) for heading, colour, body in found]
+
+
+def key(explanation: Explanation) -> str:
+    """What the colours stand for."""
+    most = float(np.abs(explanation.scores).max(initial=0))
+    if explanation.signed:
+        return f"Orange speaks for the class, blue against it: {explanation.meaning}. Full colour is {most:.2g}."
+    return f"The deeper the orange, the higher the score: {explanation.meaning}. Full colour is {most:.2g}."
+
+
+def _bare(axes: Any, heading: str) -> None:
+    axes.set_title(heading, fontsize=11, loc="left")
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _pictures(left: Any, right: Any, explanation: Explanation) -> None:
+    """The picture as the model sees it, and the heat map over it with its colour bar."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    picture = explanation.picture_seen
+    assert picture is not None
+    height, width = picture.shape[:2]
+    kind = "nearest" if max(height, width) <= 96 else "antialiased"
+    left.imshow(picture, interpolation=kind)
+    _bare(left, f"what the model sees ({width}×{height} pixels)")
+    right.imshow(overlay(picture, explanation.scores, explanation.units.owner, explanation.signed), interpolation="nearest")
+    most = float(np.abs(explanation.scores).max(initial=0)) or 1.0
+    colours = [rgb(AGAINST), (1, 1, 1), rgb(FOR)] if explanation.signed else [(1, 1, 1), rgb(FOR)]
+    low = -most if explanation.signed else float(explanation.scores.min())
+    scale = ScalarMappable(Normalize(low, most if most > low else low + 1), LinearSegmentedColormap.from_list("", colours))
+    bar = right.figure.colorbar(scale, ax=right, shrink=0.9, pad=0.02)
+    bar.outline.set_edgecolor(GRID)
+    bar.ax.tick_params(labelsize=8, color=GRID)
+    if explanation.signed:
+        bar.ax.set_title("for", fontsize=9, color=rgb(FOR))
+        bar.ax.set_xlabel("against", fontsize=9, color=rgb(AGAINST))
+    _bare(right, f"score of each {explanation.units.kind}")
+
+
+def _bars(left: Any, right: Any, explanation: Explanation) -> None:
+    """A sequence: the score of each position as a bar."""
+    left.remove()
+    colours = [rgb(FOR) if score >= 0 else rgb(AGAINST) for score in explanation.scores]
+    right.bar(np.arange(1, len(colours) + 1), explanation.scores, color=colours)
+    right.set_title(f"score of each {explanation.units.kind}", fontsize=11, loc="left")
+    right.set_xlabel("position")
+    right.spines[["top", "right"]].set_visible(False)
+
+
+def _maps(axes: Any, explanation: Explanation, maps: Any) -> None:
+    for place, each in zip(axes, [*maps, *[None] * (len(axes) - len(maps))], strict=True):
+        if each is None:
+            place.set_axis_off()
+            continue
+        place.imshow(overlay(explanation.picture_seen, each.scores, explanation.units.owner, False), interpolation="nearest")
+        place.set_title(each.name, fontsize=8, loc="left")
+        place.set_xticks([])
+        place.set_yticks([])
+
+
+def _curves(axes: Any, explanation: Explanation) -> None:
+    """The deletion curves, each with its name beside it."""
+    curves = explanation.curves
+    if curves is None:
+        axes.set_axis_off()
+        return
+    removed = 100 * curves.removed
+    axes.fill_between(removed, curves.random.min(0), curves.random.max(0), color="#e3e3e3", lw=0)
+    axes.plot(removed, curves.random.mean(0), color=FAINT, ls="--", lw=1.5, label="random order (mean and range)")
+    axes.plot(removed, curves.least, color=rgb(AGAINST), lw=1.8, label="least important first")
+    axes.plot(removed, curves.most, color=rgb(FOR), lw=2.4, label="most important first")
+    handles, labels = axes.get_legend_handles_labels()
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xlim(0, 100)
+    axes.set_title(f"probability of “{explanation.target.name}” as {explanation.units.plural} are removed", fontsize=11,
+                   loc="left", parse_math=False)  # fmt: skip
+    axes.set_xlabel(f"{explanation.units.plural} removed, %", fontsize=9)
+    axes.tick_params(labelsize=8, color=GRID)
+    axes.grid(color="#eeeeee")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(handles[::-1], labels[::-1], fontsize=8.5, frameon=False, loc="upper center",
+                bbox_to_anchor=(0.5, -0.17), ncols=3, columnspacing=1.2, handlelength=1.8)  # fmt: skip
+
+
+def _text(figure: Any, lines: list[tuple[str, str, list[str]]]) -> None:
+    total = sum(len(body) for _, _, body in lines) + 0.5
+    at = 0.3
+    for heading, colour, body in lines:
+        height = 1 - at / total
+        figure.text(0.012, height, heading, fontsize=9.5, weight="bold", color=colour, va="top")
+        for line in body:
+            figure.text(0.19, 1 - at / total, line, fontsize=9.5, va="top", parse_math=False)
+            at += 1

@@ -1,0 +1,201 @@
+"""The one contract: what was explained, the score of each unit, and whether the explanation can be trusted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dougong.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Target:
+    """The class that is explained.
+
+    Args:
+        index: of the class.
+        name: of the class.
+        probability: that the model gives it.
+    """
+
+    index: int
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """What each score refers to.
+
+    Args:
+        kind: "pixel", "cell", "patch", "row" or "column" of a picture; "token" or "vector" of a sequence.
+        names: one a unit.
+        boxes: (left, top, right, bottom) in pixels of the prepared picture, one a unit; None for sequences.
+        owner: the unit of each pixel, (h, w), or of each position, (L,).
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    boxes: tuple[tuple[int, int, int, int], ...] | None
+    owner: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def plural(self) -> str:
+        """The kind, of several."""
+        return f"{self.kind}es" if self.kind == "patch" else f"{self.kind}s"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One test of the explanation itself.
+
+    Args:
+        value: what was measured.
+        meaning: what it says and when it passes, in a sentence.
+        passed: whether it does.
+    """
+
+    value: float
+    meaning: str
+    passed: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """The target's probability as units are removed.
+
+    Args:
+        removed: (P,) shares of the units removed, 0 to 1.
+        most: (P,) most important units first.
+        least: (P,) least important units first.
+        random: (R, P) in random orders.
+    """
+
+    removed: np.ndarray
+    most: np.ndarray
+    least: np.ndarray
+    random: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """The attention of one head, or of several. Args: name: which; scores: (n,) one a unit."""
+
+    name: str
+    scores: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why a model gives one input one class.
+
+    Args:
+        target: the class.
+        units: what each score refers to.
+        scores: (n,) one a unit.
+        method: by which they were found.
+        checks: tests of the explanation, by name.
+        signed: whether a negative score speaks against the class; else scores are shares, at least 0.
+        picture_seen: uint8 (h, w, 3), the picture as the model sees it; None for sequences.
+        curves: of the deletion check.
+        maps: the single maps that the scores were made of, if any.
+        notes: what else should be known, in sentences.
+        source: the name of the input, if it has one.
+        meaning: of a score, in words.
+    """
+
+    target: Target
+    units: Units
+    scores: np.ndarray
+    method: str
+    checks: Mapping[str, Check]
+    signed: bool = False
+    picture_seen: np.ndarray | None = None
+    curves: Curves | None = None
+    maps: tuple[Map, ...] = ()
+    notes: tuple[str, ...] = ()
+    source: str = ""
+    meaning: str = ""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks.values())
+
+    def top(self, count: int = 5) -> list[tuple[str, float]]:
+        """The units with the highest scores, as (name, score)."""
+        order = np.argsort(-self.scores, kind="stable")[:count]
+        return [(self.units.names[index], float(self.scores[index])) for index in order]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the picture, as JSON can hold it."""
+        boxes = self.units.boxes
+        curves = self.curves
+        return {
+            "source": self.source,
+            "target": {
+                "index": self.target.index, "name": self.target.name, "probability": self.target.probability,
+            },
+            "method": self.method,
+            "meaning": self.meaning,
+            "signed": self.signed,
+            "units": {
+                "kind": self.units.kind,
+                "names": list(self.units.names),
+                "boxes": None if boxes is None else [list(box) for box in boxes],
+            },
+            "scores": [float(score) for score in self.scores],
+            "checks": {
+                name: {"value": check.value, "meaning": check.meaning, "passed": check.passed}
+                for name, check in self.checks.items()
+            },
+            "curves": None if curves is None else {
+                name: np.asarray(getattr(curves, name)).tolist() for name in ("removed", "most", "least", "random")
+            },
+            "maps": [{"name": each.name, "scores": each.scores.tolist()} for each in self.maps],
+            "notes": list(self.notes),
+        }  # fmt: skip
+
+    def picture(self) -> Image:
+        """Picture, heat map, deletion curve and checks as one drawing."""
+        from dougong.explain.draw import draw
+
+        return draw(self)
+
+    def html(self) -> str:
+        """The same as a page that needs no other file and no network."""
+        from dougong.explain.page import explanation_page
+
+        return explanation_page(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a drawing (.png), a page (.html) or the numbers (.json).
+
+        Raises:
+            UserError: another ending, or a folder that is not there.
+        """
+        path = Path(path)
+        kind = path.suffix.lower()
+        if kind not in (".png", ".html", ".json"):
+            raise UserError(str(path), f"an explanation cannot be saved as {kind or 'a file without an ending'!s}",
+                            "end the name in .png, .html or .json")  # fmt: skip
+        if not path.absolute().parent.is_dir():
+            raise UserError(str(path), f"there is no folder {path.parent}", "make it first, or name another")
+        if kind == ".png":
+            self.picture().save(path)
+        elif kind == ".html":
+            path.write_text(self.html(), encoding="utf-8")
+        else:
+            path.write_text(json.dumps(self.to_dict(), ensure_ascii=False, indent=1), encoding="utf-8")
+        return path

@@ -1,0 +1,57 @@
+"""Attention rollout: attention followed through all layers down to the input."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dougong.explain.capture import capture, choose, reproduction
+from dougong.explain.finding import Ask, Finding
+from dougong.explain.methods.attention import origin
+from dougong.explain.subject import Subject
+
+
+def rollout(subject: Subject, ask: Ask) -> Finding:
+    """The product over layers of 0.5 W + 0.5 I, rows normalised, W the mean over heads (Abnar and Zuidema 2020, 3).
+
+    The identity stands for the residual path. Rows are those that the classifier reads: the class token, or the mean
+    over all positions for models that average them.
+
+    Raises:
+        UserError: no attention in the model; a head or row that it does not have; layers, which rollout does not choose.
+    """
+    from dougong.errors import UserError
+
+    layers = capture(subject, "rollout")
+    if ask.layers is not None:
+        raise UserError("layers", "rollout goes through all layers", "leave layers out, or use method=attention")
+    flow: Tensor | None = None
+    errors = []
+    for layer in layers:
+        weights = layer.weights()
+        errors.append(layer.error(weights))
+        mean = weights[choose(ask.heads, len(weights), "heads", "heads")].double().mean(0)
+        mixed = 0.5 * mean + 0.5 * torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
+        mixed = mixed / mixed.sum(-1, keepdim=True)
+        flow = mixed if flow is None else mixed @ flow
+    assert flow is not None
+    readout = subject.readout()
+    rows = choose(ask.rows if ask.rows is not None else readout, len(flow), "rows", "positions")
+    seen = flow[rows].mean(0).cpu().numpy()
+    units = subject.patches()
+    scores: np.ndarray = seen[subject.prefix :]
+    kept = 1 - float(scores.sum())
+    notes = [
+        "Rollout shows which parts the answer was mixed from, not which class they speak for: it is the same "
+        "whichever class is asked. Integrated gradients answer for one class."
+    ]
+    if subject.prefix:
+        notes.append(f"{kept:.0%} of the flow stays with the class token itself and is not drawn.")
+    return Finding(
+        units=units,
+        scores=scores,
+        meaning=f"the share of {origin(ask.rows, readout)} that came from each {units.kind}, through all layers",
+        checks={"reproduction": reproduction(errors, layers[0].output.dtype, f"all {len(layers)} layers")},
+        notes=tuple(notes),
+    )

@@ -1,0 +1,133 @@
+"""From what a user holds - a run, a folder or a module, and a picture - to a subject."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dougong.errors import UserError, unknown
+from dougong.explain.explanation import Target
+from dougong.explain.subject import Subject, embed, logits
+
+
+def open_model(model: Any, task: Any = None) -> tuple[nn.Module, Any]:
+    """The module, and the task that prepares its inputs, if one is known.
+
+    Args:
+        model: a module, a run (anything with ``model()`` and ``task()``), or the path of a run or model folder.
+        task: takes the place of the model's own.
+
+    Raises:
+        UserError: none of these.
+    """
+    if isinstance(model, nn.Module):
+        return model, task
+    if isinstance(model, str | Path):
+        from dougong.architectures import load
+
+        return load(model), task or described_task(Path(model))
+    if callable(getattr(model, "model", None)) and callable(getattr(model, "task", None)):
+        return model.model(), task or model.task()
+    raise UserError("model", f"{type(model).__name__} is no model", "give a module, a run or the path of its folder")
+
+
+def described_task(folder: Path) -> Any:
+    """The task that a model folder, or a run folder's model, describes in task.json; None without that file."""
+    from dougong.tasks import load_task
+
+    for place in (folder, folder / "model"):
+        if (place / "task.json").is_file():
+            return load_task(place)
+    return None
+
+
+def prepare(raw: Any, task: Any) -> tuple[Tensor, str]:
+    """One prepared sample, (1, ...), and its name.
+
+    Args:
+        raw: the path of a picture, a PIL image, an array, or a prepared tensor with or without a batch axis.
+        task: that prepares what is not a tensor.
+
+    Raises:
+        UserError: several samples, or nothing that says how to prepare this one.
+    """
+    if isinstance(raw, Tensor):
+        # a picture is (3, h, w), tokens (L,); a batch axis of one is welcome
+        batched = raw if raw.dim() == 4 or (raw.dim() in (2, 3) and raw.shape[0] == 1) else raw[None]
+        if len(batched) != 1:
+            raise UserError("inputs", f"{len(batched)} samples at once", "explain one at a time")
+        return batched, ""
+    if task is None:
+        raise UserError(
+            "inputs", "this model does not say how its inputs are prepared",
+            "give a run or a folder with task.json, or task=..., or a prepared tensor",
+        )  # fmt: skip
+    batch = task.prepare(raw)
+    if len(batch.inputs[0]) != 1:
+        raise UserError("inputs", f"{len(batch.inputs[0])} samples at once", "explain one at a time")
+    return batch.inputs[0], str(raw) if isinstance(raw, str | Path) else ""
+
+
+def class_names(task: Any) -> tuple[str, ...]:
+    """The classes' names as the task describes them; none without a task."""
+    return tuple(str(name) for name in task.describe().get("classes", ())) if task is not None else ()
+
+
+@torch.no_grad()
+def make_subject(model: nn.Module, inputs: Tensor, classes: tuple[str, ...], target: int | str | None) -> Subject:
+    """The question that is asked, with the model already in evaluation mode.
+
+    Raises:
+        UserError: a kind of model that is not explained yet, or a class that is not there.
+    """
+    kind = str(getattr(model, "input_kind", ""))
+    if kind.endswith("_pair"):
+        raise UserError("model", "a model of two sequences answers with a sequence, not with a class", "give a classifier")
+    first = next(model.parameters(), inputs)
+    inputs = inputs.to(first.device)
+    if inputs.is_floating_point():
+        inputs = inputs.to(first.dtype)
+        points = inputs
+    else:
+        points = embed(model, inputs)
+    scores = logits(model, inputs, points)[0]
+    index = find_class(target, classes, scores)
+    name = classes[index] if index < len(classes) else str(index)
+    wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    found = Target(index, name, float(wide.softmax(-1)[index]))
+    return Subject(model, inputs, points, torch.zeros_like(points), classes, found)
+
+
+def find_class(target: int | str | None, classes: tuple[str, ...], scores: Tensor) -> int:
+    """The class asked for, by number or name; the most probable one when none is."""
+    if target is None:
+        return int(scores.argmax())
+    if isinstance(target, str) and target not in classes and not target.isdecimal():
+        raise unknown("target", "class", target, classes or map(str, range(len(scores))))
+    index = classes.index(target) if isinstance(target, str) and target in classes else int(target)
+    if not 0 <= index < len(scores):
+        raise UserError(f"target={target}", f"the model has {len(scores)} classes", f"choose from 0 to {len(scores) - 1}")
+    return index
+
+
+def picture_seen(inputs: Tensor, task: Any) -> np.ndarray | None:
+    """uint8 (h, w, 3): the prepared picture (1, 3, h, w) with the task's normalisation taken back; None for sequences.
+
+    Without a task, the range of the tensor is stretched to black and white.
+    """
+    if inputs.dim() != 4:
+        return None
+    pixels = inputs[0].float().cpu()
+    described = task.describe() if task is not None else {}
+    if "mean" in described and "std" in described:
+        mean, std = (torch.tensor(described[key], dtype=pixels.dtype).view(-1, 1, 1) for key in ("mean", "std"))
+        pixels = pixels * std + mean
+    else:
+        low, high = pixels.min(), pixels.max()
+        pixels = (pixels - low) / (high - low).clamp_min(1e-12)
+    shown = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    return np.repeat(shown, 3, 2) if shown.shape[2] == 1 else shown[..., :3]
