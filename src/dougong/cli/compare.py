@@ -1,0 +1,49 @@
+"""``dougong compare``: several models, one data set, one budget, several seeds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from dougong import console
+from dougong.cli.app import Models, verb
+from dougong.cli.sharing import Budget, Data, Split
+from dougong.errors import UserError
+
+
+@verb(
+    "dougong compare vit-micro resnet-20 lstm-micro --data digits --budget 2epochs --seeds 2",
+    "dougong compare vit-micro resnet-20 --data photos/ --budget 1e15flops --out runs/fair",
+)
+def compare(
+    models: Models = None,
+    data: Data = None,
+    task: Annotated[str | None, typer.Option(help="What to learn; read off the data by default.")] = None,
+    budget: Budget = "10epochs",
+    seeds: Annotated[int, typer.Option(help="Runs of each model.", min=1)] = 3,
+    split: Split = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Where it is kept; runs/TIME-compare by default.")
+    ] = None,
+    *,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """Train several models on equal terms and compare them: same split, same budget, several seeds."""
+    from dougong.cli.naming import trained
+    from dougong.report import write_comparison_report
+    from dougong.training import compare as run_comparison
+
+    if not models:
+        raise UserError(
+            "MODEL", "is missing", "name at least one, as in: dougong compare vit-micro resnet-20 --data digits"
+        )
+    if data is None:
+        raise UserError("--data", "is missing", "name the data, as in --data digits")
+    changes = settings.pop("model", {})
+    chosen = [trained(name, changes) for name in models]
+    comparison = run_comparison(chosen, data, budget=budget, seeds=seeds, task=task, split=split, out=out, **settings)
+    page = write_comparison_report(comparison)
+    found = comparison.to_dict()
+    console.say(f"report: {page}")
+    return {**found, "report": str(page)}

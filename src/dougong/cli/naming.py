@@ -1,0 +1,75 @@
+"""From the MODEL that a user gives to its configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dougong.cli.settings import parse_value
+from dougong.errors import UserError
+
+
+def one(words: list[str], verb: str) -> str:
+    """The only MODEL.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    if not words:
+        raise UserError(
+            "MODEL", "is missing", f"name a size, as in: dougong {verb} vit-base; dougong models lists them"
+        )
+    if len(words) > 1:
+        raise UserError(words[1], "is a second model", f"give one model to dougong {verb}; settings are key=value")
+    return words[0]
+
+
+def configuration(model: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """The whole, checked configuration of a size, a folder, a run's folder or a {configuration}.
+
+    Args:
+        model: as the user gave it.
+        changes: arguments to set.
+
+    Raises:
+        UserError: an unknown name or argument, or a folder without a model.
+    """
+    from dougong.architectures import read_config, resolve
+
+    if model.lstrip().startswith("{"):
+        given = parse_value(model, where="MODEL")
+        if not isinstance(given, dict):
+            raise UserError(model, "is no configuration", "write {architecture: vit, d_model: 64}")
+        return resolve(given, **_plain(changes))
+    folder = Path(model)
+    if (folder / "model" / "config.json").is_file():
+        folder = folder / "model"
+    if folder.is_dir() and ((folder / "config.json").is_file() or "/" in model):
+        return resolve(read_config(folder), **_plain(changes))
+    if "/" in model or "\\" in model:
+        raise UserError(model, "no such folder", "give a run's folder, a model's folder, or a name of dougong models")
+    return resolve(model, **_plain(changes))
+
+
+def _plain(changes: dict[str, Any]) -> dict[str, Any]:
+    """``model.n_classes=10`` means the same as ``n_classes=10`` where there are no other settings."""
+    changes = dict(changes)
+    inner = changes.pop("model", {})
+    if not isinstance(inner, dict):
+        raise UserError("model", f"{inner!r} is not a setting", "write n_classes=10")
+    for name in ("model", "device", "dtype", "seed", "architecture"):
+        if name in changes or name in inner:
+            raise UserError(name, "is not an argument of a model", "see dougong models NAME for its arguments")
+    return {**changes, **inner}
+
+
+def trained(model: str, changes: Any) -> str | dict[str, Any]:
+    """What is handed to training: a size by its name (it names the run too), otherwise the configuration.
+
+    Raises:
+        UserError: as ``configuration``.
+    """
+    if not isinstance(changes, dict):
+        raise UserError("model", f"{changes!r} is not a setting", "write model.n_layers=4")
+    config = configuration(model, changes)  # checked before anything is written
+    return config if changes or model.lstrip().startswith("{") or Path(model).is_dir() else model

@@ -1,0 +1,56 @@
+"""Options and output that several verbs share."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dougong import console
+
+Data = Annotated[
+    str | None,
+    typer.Option(metavar="DATA", help="digits, a folder, or a Parquet, CSV or zip file."),
+]
+Budget = Annotated[str, typer.Option(metavar="BUDGET", help="10min, 300s, 1e15flops, 3epochs or 500steps.")]
+Split = Annotated[
+    str | None,
+    typer.Option(metavar="A/B/C", help="Per cent for train/val/test, where the data has no split of its own."),
+]
+Seed = Annotated[int, typer.Option(help="Of the split, the weights, the order and the augmentation.")]
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a model's.")]
+
+
+def metrics_line(metrics: Mapping[str, Any]) -> str:
+    """The plain numbers among metrics, in one line."""
+    numbers = {k: v for k, v in metrics.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    return console.fields(numbers)
+
+
+def shell(path: str | Path) -> str:
+    """A path as it can be pasted into a shell."""
+    return shlex.quote(str(path))
+
+
+def show_run(run: Any) -> dict[str, Any]:
+    """Say how a run ended and what can be done with it; what --json prints."""
+    result = dict(run.result or {})
+    test = result.get("test", {})
+    if test:
+        console.say(f"test: {metrics_line(test)}")
+    spent = {
+        "steps": result.get("steps"),
+        "time": console.duration(result["seconds"]) if result.get("seconds") is not None else None,
+        "FLOPs": console.count(result["flops"]) if result.get("flops") is not None else None,
+        "parameters": console.count(result["parameters"]) if result.get("parameters") is not None else None,
+    }
+    console.say(console.fields({key: value for key, value in spent.items() if value is not None}))
+    console.say(f"run: {run.path}")
+    report = Path(run.path) / "report.html"
+    if report.is_file():
+        console.say(f"report: {report}")
+    console.say(f"next: dougong predict {shell(run.path)} FILE    dougong explain {shell(run.path)} FILE --out why.png")
+    return {"run": str(run.path), "report": str(report) if report.is_file() else None, **result}

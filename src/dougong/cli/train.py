@@ -1,0 +1,47 @@
+"""``dougong train``: one model, one data set, one budget, one run folder."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from dougong.cli.app import Models, verb
+from dougong.cli.sharing import Budget, Data, Seed, Split, show_run
+from dougong.errors import UserError
+
+
+@verb(
+    "dougong train vit-micro --data digits --budget 2epochs",
+    "dougong train resnet-20 --data photos/ --budget 10min learning_rate=1e-3 model.dropout=0.1",
+    "dougong train --config run.yaml",
+)
+def train(
+    model: Models = None,
+    data: Data = None,
+    task: Annotated[str | None, typer.Option(help="What to learn; read off the data by default.")] = None,
+    budget: Budget = "10epochs",
+    split: Split = None,
+    seed: Seed = 0,
+    out: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="The run's folder; runs/TIME-NAME by default.")
+    ] = None,
+    *,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """Train a model on a data set under a budget.
+
+    Settings are key=value: batch_size, optimizer, learning_rate, weight_decay, schedule, warmup, clip, augment, ...
+    and model.ARGUMENT for the model's own.
+    """
+    from dougong.cli.naming import one, trained
+    from dougong.training import train as run_training
+
+    name = one(model or [], "train")
+    if data is None:
+        raise UserError("--data", "is missing", "name the data, as in --data digits")
+    changes = settings.pop("model", {})
+    run = run_training(
+        trained(name, changes), data, budget=budget, task=task, split=split, seed=seed, out=out, **settings
+    )
+    return show_run(run)
