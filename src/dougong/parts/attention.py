@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from dougong.parts.context import Context
-from dougong.parts.masks import OPEN, Causal, Mask, Padding
+from dougong.parts.masks import OPEN, Causal, Mask, Padding, has_table
 from dougong.parts.segments import Segments
 
 EMPTY = Context()
@@ -59,6 +59,8 @@ class Memory(nn.Module):
 
 class Attention(nn.Module):
     """Attention assembled from built parts; fewer key heads than query heads make it grouped or multi-query.
+
+    A query that a mask leaves nothing to attend to mixes nothing: zeros go into the output projection.
 
     Args:
         query: module, (..., D) to (..., H * K). With its own norm in front: SASRec's query-only norm.
@@ -223,7 +225,7 @@ class Attention(nn.Module):
             weights = self._softmax(query, key.repeat_interleave(group, 1), bias, allowed).to(query.dtype)
             weights = nn.functional.dropout(weights, dropout)
             return (weights @ value.repeat_interleave(group, 1)).transpose(1, 2)
-        causal, table = self._arguments(length, keys, past, mask, bias, query, context)
+        causal, table, blind = self._arguments(length, keys, past, mask, bias, query, context)
         mixed = scaled_dot_product_attention(
             query,
             key,
@@ -234,33 +236,43 @@ class Attention(nn.Module):
             scale=self.scale,
             enable_gqa=self.n_kv_heads != self.n_heads,
         )
+        mixed = mixed if blind is None else mixed.masked_fill(blind, 0)
         return mixed.transpose(1, 2)
 
     @staticmethod
     def _arguments(
         length: int, keys: int, past: int, mask: Mask, bias: Tensor | None, like: Tensor, context: Context
-    ) -> tuple[bool, Tensor | None]:
-        """Whether the kernel's own causal path will do, and the table of what it may attend to or adds otherwise."""
+    ) -> tuple[bool, Tensor | None, Tensor | None]:
+        """Whether the kernel's own causal path will do, else the table of what it may attend to or adds; blind rows."""
         kinds = [part for part in mask.parts() if not part.is_open(length, keys, past)]
         if bias is None and not kinds:
-            return False, None
+            return False, None, None
         if bias is None and kinds == [Causal()] and length == keys:
-            return True, None
+            return True, None, None
         asked = (mask, length, keys, past, bias is None)  # layers of one pass ask the same
         if asked not in context.shared:
-            allowed = mask.dense(length, keys, past, like.device) if kinds else None
-            context.shared[asked] = allowed if bias is None else add_mask(bias.to(like.dtype), allowed)
-        return False, context.shared[asked]
+            table = blind = None
+            if kinds:
+                table = mask.dense(length, keys, past, like.device)
+                if has_table(mask):  # a given table can leave a query nothing, which the kernels answer with NaN
+                    blind = ~table.any(-1, keepdim=True)
+                    table = table | blind
+            table = table if bias is None else add_mask(bias.to(like.dtype), table)
+            context.shared[asked] = table, blind
+        return False, *context.shared[asked]
 
     def _softmax(self, query: Tensor, key: Tensor, bias: Tensor | None, allowed: Tensor | None) -> Tensor:
-        """softmax(Q K^T * scale + bias) over what is allowed, for (B, h, l, K) and (B, h, S, K)."""
+        """softmax(Q K^T * scale + bias) over what is allowed, for (B, h, l, K) and (B, h, S, K); blind rows give 0."""
         scale = self.scale if self.scale is not None else 1 / math.sqrt(query.shape[-1])
         scores = (query @ key.transpose(-1, -2)) * scale
         if self.scores is not None:
             scores = self.scores(scores)
         wide = torch.promote_types(scores.dtype, torch.float32)
         scores = scores.to(wide) if bias is None else scores.to(wide) + bias
-        return add_mask(scores, allowed).softmax(-1)
+        if allowed is None:
+            return scores.softmax(-1)
+        blind = ~allowed.any(-1, keepdim=True)
+        return add_mask(scores, allowed | blind).softmax(-1).masked_fill(blind, 0)
 
 
 def add_mask(scores: Tensor, allowed: Tensor | None) -> Tensor:
