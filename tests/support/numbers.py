@@ -22,6 +22,7 @@ def gap(a: Tensor, b: Tensor) -> float:
     assert a.isfinite().all() and b.isfinite().all(), "not finite"
     if not a.numel():
         return 0.0
+    a, b = a.detach(), b.detach()
     return float((a.double() - b.double()).abs().max() / b.double().abs().max().clamp(min=1))
 
 
