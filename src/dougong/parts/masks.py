@@ -21,7 +21,7 @@ class Mask:
     """
 
     def __and__(self, other: Mask) -> Mask:
-        parts = self.parts() + other.parts()
+        parts = tuple(dict.fromkeys(self.parts() + other.parts()))  # said twice is said once
         return parts[0] if len(parts) == 1 else Both(parts) if parts else OPEN
 
     def parts(self) -> tuple[Mask, ...]:
