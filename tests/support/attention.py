@@ -85,7 +85,7 @@ def attention_formula(
 
 
 def rotary_formula(width: int, base: float = 10000.0, interleaved: bool = False, start: int = 0) -> Turn:
-    """Su et al. 2021, equation 34, as a product of complex numbers: channel pair i at place p turns by p * base^(-2i/R)."""
+    """Su et al. 2021, equation 34, with complex numbers: channel pair i at place p turns by p * base^(-2i/R)."""
 
     def turn(x: Tensor) -> Tensor:
         place = torch.arange(start, start + x.shape[-2], dtype=torch.float64)
