@@ -44,7 +44,7 @@ def deletion(subject: Subject, units: Units, scores: np.ndarray, seed: int = 0) 
         removed = torch.from_numpy(ranks < amount)
         probabilities[:, column] = subject.probability(subject.without(units, removed)).double().cpu().numpy()
     removed_share = amounts / count
-    areas = np.trapezoid(probabilities, removed_share, axis=1)
+    areas = np.asarray(np.trapezoid(probabilities, removed_share, axis=1))
     random, below = areas[2:], int((areas[0] < areas[2:]).sum())
     between = float(random.mean() - areas[0])
     passed = below == ORDERS
@@ -53,9 +53,9 @@ def deletion(subject: Subject, units: Units, scores: np.ndarray, seed: int = 0) 
     )  # fmt: skip
     meaning = (
         f"The {units.plural} were removed one after another while the class's probability was watched. The area under "
-        f"its curve is {areas[0]:.2f} with the most important first, {random.mean():.2f} in random order, {areas[1]:.2f} "
-        f"with the least important first. The first is below {below} of {ORDERS} random orders, so {verdict}. Passes "
-        "when below all of them."
+        f"its curve is {areas[0]:.2f} with the most important first, {random.mean():.2f} in random order, "
+        f"{areas[1]:.2f} with the least important first. The first is below {below} of {ORDERS} random orders, "
+        f"so {verdict}. Passes when below all of them."
     )
     return Check(between, meaning, passed), Curves(removed_share, probabilities[0], probabilities[1], probabilities[2:])
 

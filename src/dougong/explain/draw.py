@@ -48,13 +48,14 @@ def draw(explanation: Explanation) -> Image:
 
         with matplotlib.rc_context({"font.family": fonts or ["sans-serif"], "text.color": INK, "axes.edgecolor": GRID}):
             figure.suptitle(title(explanation), fontsize=15, x=0.02, ha="left", parse_math=False)
-            parts = figure.subfigures(len(heights), 1, height_ratios=heights)
-            top = parts[0].subplots(1, 3, width_ratios=[1, 1.12, 1.25])
+            parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
             if explanation.picture_seen is not None:
+                top = parts[0].subplots(1, 3, width_ratios=[1, 1.12, 1.25])
                 _pictures(top[0], top[1], explanation)
             else:
-                _bars(top[0], top[1], explanation)
-            _curves(top[2], explanation)
+                top = parts[0].subplots(1, 2, width_ratios=[2.12, 1.25])
+                _bars(top[0], explanation)
+            _curves(top[-1], explanation)
             for row in range(map_rows):
                 axes = parts[1 + row].subplots(1, MAPS_ACROSS)
                 _maps(axes, explanation, shown[row * MAPS_ACROSS : (row + 1) * MAPS_ACROSS])
@@ -73,7 +74,7 @@ def title(explanation: Explanation) -> str:
 
 def sentences(explanation: Explanation) -> list[tuple[str, str, list[str]]]:
     """(heading, colour, lines) for the meaning, each check and each note."""
-    found = [("colours", INK, key(explanation))]
+    found = [("how to read it", INK, key(explanation))]
     for name, check in explanation.checks.items():
         word, colour = MARKS[check.passed]
         found.append((f"{name}: {word}", colour, check.meaning))
@@ -106,11 +107,13 @@ def _pictures(left: Any, right: Any, explanation: Explanation) -> None:
     kind = "nearest" if max(height, width) <= 96 else "antialiased"
     left.imshow(picture, interpolation=kind)
     _bare(left, f"what the model sees ({width}×{height} pixels)")
-    right.imshow(overlay(picture, explanation.scores, explanation.units.owner, explanation.signed), interpolation="nearest")
+    coloured = overlay(picture, explanation.scores, explanation.units.owner, explanation.signed)
+    right.imshow(coloured, interpolation="nearest")
     most = float(np.abs(explanation.scores).max(initial=0)) or 1.0
     colours = [rgb(AGAINST), (1, 1, 1), rgb(FOR)] if explanation.signed else [(1, 1, 1), rgb(FOR)]
     low = -most if explanation.signed else float(explanation.scores.min())
-    scale = ScalarMappable(Normalize(low, most if most > low else low + 1), LinearSegmentedColormap.from_list("", colours))
+    span = Normalize(low, most if most > low else low + 1)
+    scale = ScalarMappable(span, LinearSegmentedColormap.from_list("", colours))
     bar = right.figure.colorbar(scale, ax=right, shrink=0.9, pad=0.02)
     bar.outline.set_edgecolor(GRID)
     bar.ax.tick_params(labelsize=8, color=GRID)
@@ -120,14 +123,14 @@ def _pictures(left: Any, right: Any, explanation: Explanation) -> None:
     _bare(right, f"score of each {explanation.units.kind}")
 
 
-def _bars(left: Any, right: Any, explanation: Explanation) -> None:
+def _bars(axes: Any, explanation: Explanation) -> None:
     """A sequence: the score of each position as a bar."""
-    left.remove()
     colours = [rgb(FOR) if score >= 0 else rgb(AGAINST) for score in explanation.scores]
-    right.bar(np.arange(1, len(colours) + 1), explanation.scores, color=colours)
-    right.set_title(f"score of each {explanation.units.kind}", fontsize=11, loc="left")
-    right.set_xlabel("position")
-    right.spines[["top", "right"]].set_visible(False)
+    axes.bar(np.arange(1, len(colours) + 1), explanation.scores, color=colours)
+    axes.set_title(f"score of each {explanation.units.kind}", fontsize=11, loc="left")
+    axes.set_xlabel("position", fontsize=9)
+    axes.tick_params(labelsize=8, color=GRID)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _maps(axes: Any, explanation: Explanation, maps: Any) -> None:
@@ -135,7 +138,8 @@ def _maps(axes: Any, explanation: Explanation, maps: Any) -> None:
         if each is None:
             place.set_axis_off()
             continue
-        place.imshow(overlay(explanation.picture_seen, each.scores, explanation.units.owner, False), interpolation="nearest")
+        coloured = overlay(explanation.picture_seen, each.scores, explanation.units.owner, False)
+        place.imshow(coloured, interpolation="nearest")
         place.set_title(each.name, fontsize=8, loc="left")
         place.set_xticks([])
         place.set_yticks([])

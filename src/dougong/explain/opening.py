@@ -86,7 +86,7 @@ def make_subject(model: nn.Module, inputs: Tensor, classes: tuple[str, ...], tar
     """
     kind = str(getattr(model, "input_kind", ""))
     if kind.endswith("_pair"):
-        raise UserError("model", "a model of two sequences answers with a sequence, not with a class", "give a classifier")
+        raise UserError("model", "a model of two sequences answers with no class", "give a classifier")
     first = next(model.parameters(), inputs)
     inputs = inputs.to(first.device)
     if inputs.is_floating_point():
@@ -110,7 +110,8 @@ def find_class(target: int | str | None, classes: tuple[str, ...], scores: Tenso
         raise unknown("target", "class", target, classes or map(str, range(len(scores))))
     index = classes.index(target) if isinstance(target, str) and target in classes else int(target)
     if not 0 <= index < len(scores):
-        raise UserError(f"target={target}", f"the model has {len(scores)} classes", f"choose from 0 to {len(scores) - 1}")
+        remedy = f"choose from 0 to {len(scores) - 1}"
+        raise UserError(f"target={target}", f"the model has {len(scores)} classes", remedy)
     return index
 
 

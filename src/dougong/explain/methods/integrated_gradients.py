@@ -37,11 +37,11 @@ def integrated_gradients(subject: Subject, ask: Ask) -> Finding:
     return Finding(
         units=units,
         scores=subject.sum_over(units, attribution),
-        meaning=f"what each {units.kind} adds to the evidence for the class (its logit less the mean logit), against "
-        "nothing there",
+        meaning=f"what each {units.kind} adds to the evidence for the class (its logit less the mean logit), compared "
+        "with an empty input",
         signed=True,
         checks={"completeness": completeness(gap, rise, steps)},
-        notes=(f"Nothing there means {nothing}.",),
+        notes=(f"An empty input is {nothing}.",),
     )
 
 
@@ -66,7 +66,7 @@ def completeness(gap: float, rise: float, steps: int) -> Check:
     passed = gap <= limit(rise)
     verdict = "they add up" if passed else "they do NOT add up: do not read single scores"
     meaning = (
-        f"The scores should add up to the rise of the evidence from nothing to the input, {rise:+.2f}. They miss it by "
-        f"{gap:.1e} ({share:.1%}) with {steps} steps: {verdict}. Passes up to 1 % of the rise, or 0.01."
+        f"The scores should add up to the rise of the evidence from an empty input to this one, {rise:+.2f}. They "
+        f"miss it by {gap:.1e} ({share:.1%}) with {steps} steps: {verdict}. Passes up to 1 % of the rise, or 0.01."
     )
     return Check(share, meaning, passed)

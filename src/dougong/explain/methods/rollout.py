@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dougong.errors import UserError
 from dougong.explain.capture import capture, choose, reproduction
 from dougong.explain.finding import Ask, Finding
 from dougong.explain.methods.attention import origin
@@ -19,10 +20,8 @@ def rollout(subject: Subject, ask: Ask) -> Finding:
     over all positions for models that average them.
 
     Raises:
-        UserError: no attention in the model; a head or row that it does not have; layers, which rollout does not choose.
+        UserError: no attention in the model; a head or row that it does not have; layers, for rollout takes them all.
     """
-    from dougong.errors import UserError
-
     layers = capture(subject, "rollout")
     if ask.layers is not None:
         raise UserError("layers", "rollout goes through all layers", "leave layers out, or use method=attention")
