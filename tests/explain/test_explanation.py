@@ -1,0 +1,147 @@
+"""The contract: what comes in, what goes out, how it is drawn."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import dougong as dg
+from dougong.errors import UserError
+from dougong.explain.subject import grid_units
+
+
+class Task:
+    """A task's part in explanations: how it prepares, and what it says of itself."""
+
+    def describe(self) -> dict:
+        return {"classes": [f"<b>{digit}</b>" for digit in range(10)], "mean": [0.5] * 3, "std": [0.25] * 3}
+
+
+class Balanced(HTMLParser):
+    """Counts open tags, and remembers every address."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "data", "srcset")]
+        if tag not in ("meta", "link", "img", "br", "input"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("method", ["attention", "rollout", "integrated-gradients"])
+def test_save(method: str, vit: nn.Module, digits: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+    explanation = dg.explain(vit, digits[0][1500], method=method, task=Task())
+    drawn = Image.open(explanation.save(tmp_path / "x.png"))
+    assert drawn.width > 1000 and drawn.height > 400 and np.unique(np.asarray(drawn)).size > 50
+    page = explanation.save(tmp_path / "x.html").read_text(encoding="utf-8")
+    parser = Balanced()
+    parser.feed(page)
+    assert not parser.open and all(address.startswith("data:") for address in parser.addresses)
+    assert "http" not in page.replace("http-equiv", "") and "<script" not in page
+    assert "<b>" not in page and "&lt;b&gt;" in page, "class names are text, not tags"
+    held = json.loads(explanation.save(tmp_path / "x.json").read_text(encoding="utf-8"))
+    assert held["scores"] == explanation.scores.tolist() and held["method"] == method
+    assert held["target"]["name"] == explanation.target.name and len(held["units"]["boxes"]) == len(explanation.units)
+    assert set(held["checks"]) == {"deletion", "randomised weights"} | (
+        {"completeness"} if method == "integrated-gradients" else {"reproduction"}
+    )
+
+
+def test_wrong_endings_and_folders(vit: nn.Module, digits: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+    explanation = dg.explain(vit, digits[0][0])
+    with pytest.raises(UserError, match=r"cannot be saved as \.gif; end the name in \.png"):
+        explanation.save(tmp_path / "x.gif")
+    with pytest.raises(UserError, match="there is no folder"):
+        explanation.save(tmp_path / "none" / "x.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_same_twice(vit: nn.Module, digits: tuple[Tensor, Tensor]) -> None:
+    first, second = (dg.explain(vit, digits[0][1500]).to_dict() for _ in range(2))
+    assert first == second
+
+
+def test_picture_seen_takes_the_normalisation_back(vit: nn.Module) -> None:
+    shown = torch.arange(64.0).view(1, 8, 8).repeat(3, 1, 1) / 64
+    seen = dg.explain(vit, (shown - 0.5) / 0.25, task=Task()).picture_seen
+    np.testing.assert_array_equal(seen, (shown * 255).round().permute(1, 2, 0).numpy().astype(np.uint8))
+
+
+def test_target_by_name_and_number(vit: nn.Module, digits: tuple[Tensor, Tensor]) -> None:
+    named = dg.explain(vit, digits[0][0], target="<b>3</b>", task=Task())
+    assert named.target.index == 3 and dg.explain(vit, digits[0][0], target=3).target.probability == pytest.approx(
+        named.target.probability
+    )
+    with pytest.raises(UserError, match="target=10: the model has 10 classes; choose from 0 to 9"):
+        dg.explain(vit, digits[0][0], target=10)
+    with pytest.raises(UserError, match="unknown class '<b>33'; did you mean '<b>3</b>'"):
+        dg.explain(vit, digits[0][0], target="<b>33", task=Task())
+
+
+def test_bad_requests(vit: nn.Module, digits: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown method 'roll-out'; did you mean 'rollout'"):
+        dg.explain(vit, digits[0][0], method="roll-out")
+    with pytest.raises(UserError, match="2 samples at once; explain one at a time"):
+        dg.explain(vit, digits[0][:2])
+    with pytest.raises(UserError, match="does not say how its inputs are prepared"):
+        dg.explain(vit, tmp_path / "cat.jpg")
+    with pytest.raises(UserError, match="int is no model"):
+        dg.explain(3, digits[0][0])
+    with pytest.raises(UserError, match="answers with no class"):
+        dg.explain(dg.build("transformer", vocab_size=9, d_model=8, n_heads=2, d_ff=8, n_layers=1), torch.zeros(1, 4).long())
+
+
+def test_units_cover_each_pixel_once() -> None:
+    for size, cell in (((8, 8), (2, 2)), ((7, 5), (2, 2)), ((8, 6), (1, 6)), ((5, 4), (5, 1))):
+        units = grid_units("cell", size, cell)
+        drawn = np.full(size, -1)
+        for number, (left, top, right, bottom) in enumerate(units.boxes or ()):
+            assert (drawn[top:bottom, left:right] == -1).all()
+            drawn[top:bottom, left:right] = number
+        np.testing.assert_array_equal(drawn, units.owner)
+
+
+def test_rows_of_a_recurrent_model(lstm: nn.Module, digits: tuple[Tensor, Tensor]) -> None:
+    explanation = dg.explain(lstm, digits[0][0])
+    assert explanation.units.kind == "pixel" and len(explanation.units) == 64
+
+
+def test_large_pictures_are_scored_in_cells() -> None:
+    model = dg.build("resnet", image_size=64, layers=[1], width=4, block="basic", stem="small", n_classes=3, seed=0)
+    explanation = dg.explain(model, torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    assert len(explanation.units) == 256 and explanation.units.boxes is not None
+    assert explanation.units.boxes[1] == (4, 0, 8, 4)
+
+
+def test_page_in_a_browser(chromium: str, vit: nn.Module, digits: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright, and this runs")
+    path = dg.explain(vit, digits[0][0], method="attention", task=Task()).save(tmp_path / "x.html")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        said: list[str] = []
+        asked: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        assert page.locator("svg.chart path.line").count() == 3
+        assert all(page.evaluate("[...document.images].map(i => i.complete && i.naturalWidth > 0)"))
+        browser.close()
+    assert said == [] and [url for url in asked if not url.startswith(("data:", "file:"))] == []
