@@ -95,7 +95,8 @@ def test_shuffling_keeps_every_number(vit: nn.Module) -> None:
     other = shuffled(vit, 0)
     for (name, mine), (_, theirs) in zip(vit.named_parameters(), other.named_parameters(), strict=True):
         assert torch.equal(mine.flatten().sort().values, theirs.flatten().sort().values), name
-    assert not torch.equal(vit.body.blocks[0].attention.body.query.weight, other.body.blocks[0].attention.body.query.weight)
+    mine, theirs = (model.body.blocks[0].attention.body.query.weight for model in (vit, other))
+    assert not torch.equal(mine, theirs)
 
 
 def test_rank_correlation_is_spearmans() -> None:

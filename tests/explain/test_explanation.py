@@ -104,7 +104,8 @@ def test_bad_requests(vit: nn.Module, digits: tuple[Tensor, Tensor], tmp_path: P
     with pytest.raises(UserError, match="int is no model"):
         dg.explain(3, digits[0][0])
     with pytest.raises(UserError, match="answers with no class"):
-        dg.explain(dg.build("transformer", vocab_size=9, d_model=8, n_heads=2, d_ff=8, n_layers=1), torch.zeros(1, 4).long())
+        both = dg.build("transformer", vocab_size=9, d_model=8, n_heads=2, d_ff=8, n_layers=1)
+        dg.explain(both, torch.zeros(1, 4).long())
 
 
 def test_units_cover_each_pixel_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,47 +16,10 @@ if TYPE_CHECKING:
 
 MOST_MAPS = 32
 
-STYLE = """
-:root{color-scheme:light dark;--paper:#fff;--ink:#1d1f23;--faint:#62676f;--line:#d9dce1;--soft:#f4f5f7;--good:#1b6e3c;
---bad:#b3261e;--c0:#0072b2;--c1:#d55e00;--c2:#008760;--c3:#b5528b;--c4:#8a6d00;--c5:#3f8fc4;--c6:#5e4fa2;--c7:#777}
-@media (prefers-color-scheme:dark){:root{--paper:#16181c;--ink:#e6e8eb;--faint:#9ba1aa;--line:#3a3e46;--soft:#202329;
---good:#6fd08c;--bad:#ff8a80;--c0:#56b4e9;--c1:#f28e4c;--c2:#3ecf9f;--c3:#e6a0c8;--c4:#e8c547;--c5:#9ad1f2;--c6:#b3a8f0;
---c7:#aaa}}
-*{box-sizing:border-box}body{margin:0 auto;max-width:1120px;padding:1.2rem 1.4rem 4rem;background:var(--paper);
-color:var(--ink);font:15px/1.55 system-ui,"Segoe UI",Roboto,"Helvetica Neue","Noto Sans","Noto Sans CJK SC",sans-serif}
-h1{font-size:1.7rem;line-height:1.25;margin:.6rem 0 .2rem}h2{font-size:1.25rem;margin:2.4rem 0 .5rem;padding-top:.5rem;
-border-top:1px solid var(--line)}h3{font-size:1.02rem;margin:1.2rem 0 .3rem}p{margin:.4rem 0;max-width:78ch}
-.note,figcaption,.faint{color:var(--faint);font-size:.9rem}code,pre{font-family:ui-monospace,Menlo,Consolas,monospace;
-font-size:.86rem}pre{background:var(--soft);padding:.8rem 1rem;overflow-x:auto;border-radius:6px}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.5rem 0}
-th,td{padding:.32rem .7rem;text-align:right;border-bottom:1px solid var(--line);vertical-align:top}
-th{font-weight:600;color:var(--faint);font-size:.86rem;vertical-align:bottom}th:first-child,td:first-child,.left{text-align:left}
-tbody tr:hover{background:var(--soft)}td.best{font-weight:700}.passed{color:var(--good);font-weight:600}
-.failed{color:var(--bad);font-weight:600}.row{display:flex;flex-wrap:wrap;gap:1.4rem;align-items:flex-start}
-.row>*{flex:1 1 320px;min-width:0}figure{margin:.6rem 0}.pictures{display:flex;flex-wrap:wrap;gap:.9rem}
-.pictures figure{width:150px;margin:0}.pictures img,.heat img{width:100%;display:block;border:1px solid var(--line)}
-.small{image-rendering:pixelated}.pictures figcaption{font-size:.8rem;line-height:1.35;margin-top:.25rem;
-overflow-wrap:anywhere}.heat{display:flex;gap:1rem;flex-wrap:wrap}.heat figure{width:210px;margin:0}
-.maps figure{width:92px}.maps figcaption{font-size:.72rem}
-svg.chart{width:100%;height:auto;display:block}svg text{font-size:12px;fill:var(--faint)}svg text.mid{text-anchor:middle}
-svg text.end{text-anchor:end}svg text.label{fill:var(--ink);font-size:12.5px}svg text.name{fill:var(--ink);font-size:12.5px}
-.grid{stroke:var(--line);stroke-width:1}.line{fill:none;stroke-linejoin:round}.line.faint{opacity:.3}
-.band{opacity:.16;stroke:none}.dot{stroke:var(--paper);stroke-width:1}
-.legend{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;font-size:.85rem;padding-left:58px}.legend svg{vertical-align:middle}
-dl.checks{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1rem;font-size:.9rem;margin:.6rem 0}
-dl.checks dt{font-weight:600}dl.checks dd{margin:0;max-width:86ch}
-details{margin:.5rem 0}summary{cursor:pointer;font-weight:600}nav{font-size:.9rem}nav a{margin-right:1rem;color:var(--c0)}
-.tabs>input{position:absolute;opacity:0}.tabs>label{display:inline-block;padding:.25rem .8rem;border:1px solid var(--line);
-border-radius:5px;margin:0 .3rem .5rem 0;cursor:pointer;font-size:.88rem}.tabs>.pane{display:none}
-.tabs>input:focus-visible+label{outline:2px solid var(--c0)}
-.tabs>input:nth-of-type(1):checked~.pane:nth-of-type(1),.tabs>input:nth-of-type(2):checked~.pane:nth-of-type(2),
-.tabs>input:nth-of-type(3):checked~.pane:nth-of-type(3),.tabs>input:nth-of-type(4):checked~.pane:nth-of-type(4){display:block}
-.tabs>input:checked+label{background:var(--ink);color:var(--paper)}
-table.confusion{font-size:.82rem}table.confusion td,table.confusion th{padding:.18rem .42rem;text-align:center;
-border:1px solid var(--line)}table.confusion th{white-space:nowrap}.cell{color:var(--ink)}
-""" + "".join(
-    f".line.c{number}{{stroke:var(--c{number})}}.band.c{number},.dot.c{number}{{fill:var(--c{number})}}" for number in range(8)
-) + ".line.c-grey{stroke:var(--faint)}.band.c-grey{fill:var(--faint)}"  # fmt: skip
+
+def style() -> str:
+    """The pages' style sheet."""
+    return Path(__file__).with_name("style.css").read_text(encoding="utf-8")
 
 
 def page(title: str, body: str) -> str:
@@ -65,7 +29,7 @@ def page(title: str, body: str) -> str:
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
         "style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+        f"<title>{escape(title)}</title><style>{style()}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
 
 

@@ -15,7 +15,7 @@ Points = Sequence[float]
 
 @dataclass(frozen=True)
 class Line:
-    """One line. Args: name: in the legend, once; x, y: points; colour: its number; width: in pixels; dash: as in SVG."""
+    """One line. Args: name: in the legend; x, y: points; colour: its number; width: in pixels; dash: as in SVG."""
 
     name: str
     x: Points
@@ -174,11 +174,12 @@ def dot_chart(dots: Sequence[Dot], x: Axis, y: Axis, label: str) -> str:
     """Points with intervals, each named beside it: SVG."""
     ys = [value for dot in dots for value in (dot.y, dot.low, dot.high) if math.isfinite(value)]
     frame = Frame(x, y, [dot.x for dot in dots], ys, 0.12)
-    parts, taken = [], []
+    parts: list[str] = []
+    taken: list[tuple[float, float]] = []
     for dot in sorted(dots, key=lambda dot: dot.y):
         across, down = frame.across(dot.x), frame.down(dot.y)
-        low, high = frame.down(dot.low), frame.down(dot.high)
-        parts.append(f'<path class="line {colour(dot.colour)}" stroke-width="1.5" d="M{across} {low} L{across} {high}"/>')
+        interval = f"M{across} {frame.down(dot.low)} L{across} {frame.down(dot.high)}"
+        parts.append(f'<path class="line {colour(dot.colour)}" stroke-width="1.5" d="{interval}"/>')
         parts.append(f'<path class="dot {colour(dot.colour)}" d="{shape(dot.colour, across, down)}"/>')
         place = down + 4
         while any(abs(place - other) < 14 and abs(across - beside) < 110 for beside, other in taken):
@@ -198,7 +199,7 @@ def shape(number: int, x: float, y: float) -> str:
     """A mark for those who do not tell colours apart, as the d of a path around (x, y)."""
     name = SHAPES[number % len(SHAPES)]
     r = 6
-    corners = {
+    corners: dict[str, list[tuple[float, float]]] = {
         "square": [(-5, -5), (5, -5), (5, 5), (-5, 5)],
         "triangle": [(0, -7), (6, 5), (-6, 5)],
         "diamond": [(0, -7), (7, 0), (0, 7), (-7, 0)],
