@@ -71,23 +71,34 @@ class Window(Mask):
 
 
 @dataclass(frozen=True, eq=False)
-class Padding(Mask):
+class Given(Mask):
+    """A restriction that a tensor holds: equal to another of its kind that holds the very same tensor.
+
+    So layers that each make their own of one tensor share one table, and two tensors are never taken for one another.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and all(a is b for a, b in zip(self._held(), other._held(), strict=True))
+
+    def __hash__(self) -> int:
+        return hash((type(self), *map(id, self._held())))
+
+    def _held(self) -> tuple[object, ...]:
+        return tuple(vars(self).values())
+
+
+@dataclass(frozen=True, eq=False)
+class Padding(Given):
     """Keys from ``lengths[b]`` on are padding. Args: lengths: (B,)."""
 
     lengths: Tensor
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Padding) and other.lengths is self.lengths
-
-    def __hash__(self) -> int:
-        return id(self.lengths)  # every layer makes its own of one tensor, and all share one table
 
     def allowed(self, query: Tensor, key: Tensor) -> Tensor:
         return (key < self.lengths.to(key.device)[:, None, None, None]).expand(-1, 1, query.shape[-2], -1)
 
 
 @dataclass(frozen=True, eq=False)
-class SameSegment(Mask):
+class SameSegment(Given):
     """Several documents share a row and may not see each other. Args: ids: (B, S), one number a document."""
 
     ids: Tensor
@@ -97,7 +108,7 @@ class SameSegment(Mask):
 
 
 @dataclass(frozen=True, eq=False)
-class Explicit(Mask):
+class Explicit(Given):
     """A given table, True where a query may attend.
 
     Args:
@@ -142,4 +153,4 @@ OPEN = Mask()
 
 def has_table(mask: Mask) -> bool:
     """Whether the mask depends on a given tensor, so that tokens must stay where they are."""
-    return any(isinstance(part, Padding | SameSegment | Explicit) for part in mask.parts())
+    return any(isinstance(part, Given) for part in mask.parts())
