@@ -66,7 +66,7 @@ def test_each_kind_equals_its_table(kind: object, shape: tuple[int, int, int]) -
 
 @given(MASKS, MASKS, MASKS, SHAPES)
 def test_masks_compose_by_and(one: object, two: object, three: object, shape: tuple[int, int, int]) -> None:
-    (a, table_a), (b, table_b), (c, table_c) = (made(kind, *shape) for kind in (one, two, three))
+    (a, table_a), (b, table_b), (c, _) = (made(kind, *shape) for kind in (one, two, three))
     assert torch.equal(table_of(a & b, *shape), table_a & table_b)
     assert torch.equal(table_of((a & b) & c, *shape), table_of(a & (b & c), *shape))
     assert torch.equal(table_of(a & b, *shape), table_of(b & a, *shape))
@@ -102,5 +102,7 @@ def test_masks_are_values() -> None:
     assert Causal() == Causal() and Window(1, 2) == Window(1, 2) != Window(2, 1) and hash(Causal()) == hash(Causal())
     lengths = torch.tensor([1, 2])
     assert Padding(lengths) == Padding(lengths) != Padding(torch.tensor([1, 2])) and Padding(lengths) != Causal()
+    assert Explicit(lengths[None] > 0) != Explicit(lengths[None] > 1), "two tables are two masks"
+    assert SameSegment(lengths) != Padding(lengths)
     with pytest.raises(AttributeError):
         Window(1, 2).before = 3  # type: ignore[misc]

@@ -182,3 +182,30 @@ def test_layers_of_one_pass_share_one_table(mask: Explicit) -> None:
         with mock.patch.object(torch.compiler, "is_exporting", lambda: True):  # padding stays where it is
             stack(x, lengths=lengths, mask=mask)
     assert len(tables) == 3 and tables[0] is tables[1] is tables[2] and tables[0] is not None
+
+
+def test_padding_of_the_target_is_not_taken_for_that_of_the_memory() -> None:
+    """Both are padded to the same length, and both stay padded, as in an export."""
+    (x, lengths), (memory, sources) = padded([6, 3, 2]), padded([2, 6, 4])
+    block = Block(
+        attention=Branch(shake(multi_head_attention(D, H))),
+        cross=Branch(shake(multi_head_attention(D, H, source=Memory()))),
+    )
+    stack = Stack([block, block])
+    with mock.patch.object(torch.compiler, "is_exporting", lambda: True):
+        dense = stack(x, lengths=lengths, memory=memory, memory_lengths=sources)
+        wrong = stack(x, lengths=lengths, memory=memory, memory_lengths=lengths)
+    packed = stack(x, lengths=lengths, memory=memory, memory_lengths=sources)
+    for row, length in enumerate(lengths.tolist()):
+        assert_equal_to_rounding(dense[row, :length], packed[row, :length])
+    assert_different(wrong[:, :2], packed[:, :2])
+
+
+def test_a_window_beyond_a_padded_end_leaves_no_nan() -> None:
+    """Queries in the padding see only padding there; their NaN would reach real tokens through the next layer."""
+    x, lengths = padded([9, 2])
+    stack = Stack([Block(attention=Branch(multi_head_attention(D, H, mask=Window(2, 0)))) for _ in range(2)])
+    with mock.patch.object(torch.compiler, "is_exporting", lambda: True):
+        dense = stack(x, lengths=lengths)
+    assert dense.isfinite().all()
+    assert_equal_to_rounding(dense[1, :2], stack(x, lengths=lengths)[1, :2])
