@@ -1,0 +1,106 @@
+"""What a model says about every sample of a split, and where it is most wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from dougong.explain.page import image
+from dougong.explain.subject import evaluation
+
+BATCH = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """A model's answers on one split.
+
+    Args:
+        probabilities: (n, C).
+        labels: (n,) the true classes.
+        classes: their names.
+        where: of each sample, as its data says it.
+    """
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    where: tuple[str, ...]
+
+    @property
+    def given(self) -> np.ndarray:
+        """(n,) the class that the model gives each sample."""
+        return self.probabilities.argmax(1)
+
+    @property
+    def right(self) -> np.ndarray:
+        """(n,) whether that is true."""
+        return self.given == self.labels
+
+    @property
+    def of_truth(self) -> np.ndarray:
+        """(n,) the probability that the model gives the true class."""
+        return self.probabilities[np.arange(len(self.labels)), self.labels]
+
+    def confusion(self) -> np.ndarray:
+        """(C, C) counts, true classes down, given classes across."""
+        size = len(self.classes)
+        return np.bincount(self.labels * size + self.given, minlength=size * size).reshape(size, size)
+
+    def worst(self, most: int) -> list[int]:
+        """The wrong samples, the least probable truth first."""
+        order = np.argsort(self.of_truth, kind="stable")
+        return [int(number) for number in order if not self.right[number]][:most]
+
+
+@torch.no_grad()
+def predict_split(model: nn.Module, task: Any, split: str = "test") -> Predictions:
+    """The model's answers on every sample of a split, in their order."""
+    device = next(model.parameters()).device
+    size, probabilities, labels, where = task.size(split), [], [], []
+    with evaluation(model):
+        for indices in torch.arange(size).split(BATCH):
+            batch = task.batch(split, indices, train=False, epoch=0, seed=0)
+            scores = model(*(part.to(device) for part in batch.inputs)).logits
+            probabilities.append(scores.float().softmax(-1).cpu().numpy())
+            labels.append(batch.targets.cpu().numpy())
+            where += [str(place) for place in batch.where]
+    classes = tuple(str(name) for name in task.describe()["classes"])
+    return Predictions(np.concatenate(probabilities), np.concatenate(labels), classes, tuple(where))
+
+
+def gallery(predictions: Predictions, chosen: Sequence[int], pictures: Any) -> str:
+    """Samples as pictures with what they are, what the model says, how sure it is, and where they stand.
+
+    Args:
+        predictions: of the model.
+        chosen: numbers of samples.
+        pictures: with ``pixels(number)``, uint8 (h, w, 3).
+    """
+    figures = []
+    for number in chosen:
+        true, given = (predictions.classes[side[number]] for side in (predictions.labels, predictions.given))
+        sure, truth = predictions.probabilities[number].max(), predictions.of_truth[number]
+        figures.append(
+            f"<figure>{image(thumbnail(pictures.pixels(number)), predictions.where[number])}"
+            f"<figcaption>is <b>{escape(true)}</b> ({truth:.1%})<br>taken for <b>{escape(given)}</b> ({sure:.1%})<br>"
+            f'<span class="faint">{escape(predictions.where[number])}</span></figcaption></figure>'
+        )
+    return f'<div class="pictures">{"".join(figures)}</div>'
+
+
+def thumbnail(picture: np.ndarray, side: int = 160) -> np.ndarray:
+    """A large picture made smaller, so that a page of many stays light; small ones as they are."""
+    if max(picture.shape[:2]) <= side:
+        return picture
+    from PIL import Image
+
+    small = Image.fromarray(picture)
+    small.thumbnail((side, side))
+    return np.asarray(small)
