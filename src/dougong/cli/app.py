@@ -42,6 +42,10 @@ class Outcome:
     code: int
 
 
+class _ReaderGoneError(Exception):
+    """Whoever read stdout has stopped reading, as head does. Typer would call it a failure."""
+
+
 class _Verbs(TyperGroup):
     """Lists the verbs in the order of VERBS."""
 
@@ -76,10 +80,12 @@ class _Verb(TyperCommand):
             elif value is not None:
                 param = options[key]
                 many = param.nargs == -1 or getattr(param, "multiple", False)
-                words = [_word(item) for item in value] if many and isinstance(value, list) else _word(value)
+                if isinstance(value, dict | list) and not many:
+                    raise UserError(f"{file}: {key}", "holds several values", "give one")
+                words = [_word(item) for item in value] if isinstance(value, list) else [_word(value)]
+                ready = words if many else words[0]
                 try:
-                    ready = [words] if many and not isinstance(words, list) else words
-                    param.type_cast_value(ctx, ready)
+                    param.process_value(ctx, ready)
                 except typer.TyperException as error:
                     raise UserError(f"{file}: {key}", _sentence(error), "change the value") from None
                 ctx.default_map[key] = ready
@@ -88,7 +94,9 @@ class _Verb(TyperCommand):
 
 def _word(value: Any) -> Any:
     """A value of a file as it would be written on the command line; a mapping as a {configuration}."""
-    return jsonlib.dumps(value) if isinstance(value, dict | list) else value
+    if isinstance(value, str | bool):
+        return value
+    return jsonlib.dumps(value)
 
 
 def _undot(args: list[str]) -> list[str]:
@@ -161,7 +169,12 @@ def verb(*examples: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
                     _hush()
                 if takes_settings:
                     _settle(ctx, given, names or "")
-                result = function(**given)
+                try:
+                    result = function(**given)
+                except KeyboardInterrupt:
+                    raise typer.Abort from None
+                except BrokenPipeError:
+                    raise _ReaderGoneError from None
             code = result.code if isinstance(result, Outcome) else 0
             if json:
                 console.emit(result.value if isinstance(result, Outcome) else result)
@@ -228,7 +241,7 @@ def execute(words: list[str]) -> int:
         return _end(_usage(error), error.exit_code, as_json)
     except (KeyboardInterrupt, typer.Abort):
         return _end("stopped", 130, as_json)
-    except BrokenPipeError:  # | head
+    except (_ReaderGoneError, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except Exception as error:

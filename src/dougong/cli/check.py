@@ -15,7 +15,10 @@ def check(
     data: Annotated[str, typer.Argument(metavar="DATA", help="digits, a folder, or a Parquet, CSV or zip file.")],
     limit: Annotated[int, typer.Option(help="Show at most this many faults; 0 for all.", min=0)] = 50,
 ) -> dict[str, Any] | Outcome:
-    """Read all of a data set and name every fault. Exit code 2 when training would refuse it."""
+    """Read all of a data set and name every fault in it.
+
+    The exit code is 2 when there are errors, which training would refuse.
+    """
     from dougong.data import check_images
 
     faults = list(check_images(data))

@@ -29,10 +29,11 @@ def compare(
     *,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """Train several models on equal terms and compare them: same split, same budget, several seeds."""
+    """Train several models on equal terms and compare them.
+
+    Every model gets the same split, the same budget and the same seeds. Settings are key=value, as for train.
+    """
     from dougong.cli.naming import trained
-    from dougong.report import write_comparison_report
-    from dougong.training import compare as run_comparison
 
     if not models:
         raise UserError(
@@ -42,6 +43,9 @@ def compare(
         raise UserError("--data", "is missing", "name the data, as in --data digits")
     changes = settings.pop("model", {})
     chosen = [trained(name, changes) for name in models]
+    from dougong.report import write_comparison_report
+    from dougong.training import compare as run_comparison
+
     comparison = run_comparison(chosen, data, budget=budget, seeds=seeds, task=task, split=split, out=out, **settings)
     page = write_comparison_report(comparison)
     found = comparison.to_dict()

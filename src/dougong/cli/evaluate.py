@@ -17,7 +17,10 @@ def evaluate(
     data: Data = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
 ) -> dict[str, Any]:
-    """Measure a trained model; on its own data unless --data names other."""
+    """Measure a trained model on a split of a data set.
+
+    It is the data that the model was trained with, unless --data names other.
+    """
     from dougong.training import evaluate as measure
 
     found = dict(measure(run, data, split=split))

@@ -25,7 +25,10 @@ def explain(
     out: Annotated[str | None, typer.Option(metavar="FILE", help="Where to draw it: .png, .html or .json.")] = None,
     seed: Annotated[int, typer.Option(help="Of the checks.")] = 0,
 ) -> dict[str, Any]:
-    """Show which parts of an input made the model give it this class, with checks of the explanation itself."""
+    """Show which parts of an input made the model say so.
+
+    Every explanation comes with checks of itself: can it be trusted?
+    """
     from dougong.explain import explain as ask
 
     if out is not None:

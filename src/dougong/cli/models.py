@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @verb("dougong models", "dougong models vit-base", "dougong models resnet-50 n_classes=10")
 def models(model: Models = None, *, settings: dict[str, Any]) -> dict[str, Any]:
-    """List the families and sizes; with a name, draw the tree of its parts."""
+    """List families and sizes; NAME: draw the tree of its parts.
+
+    The tree shows each part with its own number of parameters; equal neighbours are drawn once.
+    """
     from dougong.cli.naming import configuration, one
 
     if not model and not settings:

@@ -34,8 +34,6 @@ def predict(
     out: Annotated[str | None, typer.Option(metavar="FILE", help="Write .csv or .jsonl instead of a table.")] = None,
 ) -> dict[str, Any]:
     """Predict the class of each file."""
-    from dougong.training import predict as ask
-
     if out is not None:
         if Path(out).suffix.lower() not in (".csv", ".jsonl"):
             raise UserError(f"--out {out}", "is no kind of table", "end it in .csv or .jsonl")
@@ -44,6 +42,8 @@ def predict(
     if not Path(run).is_dir():
         raise UserError(run, "no such folder", "give a run's folder, or a model's")
     wanted = gather(files)
+    from dougong.training import predict as ask
+
     rows = []
     for answer in ask(run, wanted):
         rows.append(

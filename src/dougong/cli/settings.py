@@ -103,7 +103,7 @@ def _load(text: str, where: str, remedy: str, *, rows: bool = True) -> Any:
         raise UserError(f"{where}{row}", f"is no YAML ({error.problem})", remedy) from None
     except yaml.YAMLError as error:  # a character that YAML forbids
         raise UserError(where, f"is no YAML ({_short(str(error))})", remedy) from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets nested too deep
+    except (ValueError, RecursionError) as error:  # brackets nested too deep
         raise UserError(where, f"cannot be read ({_short(str(error))})", remedy) from None
 
 
@@ -139,10 +139,18 @@ def _loader() -> Any:
             kind = node.tag.removeprefix("tag:yaml.org,2002:")
             if kind not in ("null", "bool", "int", "float", "str", "seq", "map"):
                 raise yaml.constructor.ConstructorError(None, None, f"{kind} is not allowed", node.start_mark)
-            return super().construct_object(node, deep)
+            try:
+                return super().construct_object(node, deep)
+            except (ValueError, KeyError, IndexError):  # "!!bool maybe", or a number of thousands of digits
+                raise yaml.constructor.ConstructorError(None, None, f"this is no {kind}", node.start_mark) from None
 
         def construct_yaml_int(self, node: Any) -> int:
             return int(self.construct_scalar(node))
+
+        def construct_yaml_str(self, node: Any) -> str:
+            # JSON writes what lies beyond 16 bits as two halves, which YAML does not join
+            halves = str(self.construct_scalar(node)).encode("utf-16", "surrogatepass")
+            return halves.decode("utf-16", "replace")
 
     prefix = "tag:yaml.org,2002:"
     Loader.yaml_implicit_resolvers = {}
@@ -158,6 +166,7 @@ def _loader() -> Any:
     ):
         Loader.add_implicit_resolver(prefix + tag, re.compile(rf"(?:{pattern})\Z"), list(first))
     Loader.add_constructor(prefix + "int", Loader.construct_yaml_int)
+    Loader.add_constructor(prefix + "str", Loader.construct_yaml_str)
     _LOADER = Loader
     return Loader
 

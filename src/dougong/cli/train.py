@@ -35,13 +35,12 @@ def train(
     and model.ARGUMENT for the model's own.
     """
     from dougong.cli.naming import one, trained
-    from dougong.training import train as run_training
 
     name = one(model or [], "train")
     if data is None:
         raise UserError("--data", "is missing", "name the data, as in --data digits")
-    changes = settings.pop("model", {})
-    run = run_training(
-        trained(name, changes), data, budget=budget, task=task, split=split, seed=seed, out=out, **settings
-    )
+    chosen = trained(name, settings.pop("model", {}))
+    from dougong.training import train as run_training
+
+    run = run_training(chosen, data, budget=budget, task=task, split=split, seed=seed, out=out, **settings)
     return show_run(run)
