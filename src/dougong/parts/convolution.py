@@ -30,12 +30,24 @@ class Convolution(nn.Module):
         self.pad = (kernel_size - 1 - after, after)
 
     def forward(self, x: Tensor, context: Context = EMPTY) -> Tensor:
-        """(B, L, D), or packed (T, D), to the same with d_out channels."""
+        """(B, L, D), or packed (T, D), to the same with d_out channels.
+
+        Raises:
+            ValueError: a cache, though the filters look ahead.
+        """
         segments = context.segments
         dense = x if segments is None else segments.restore(x)
         if context.lengths is not None:
             dense = dense * (torch.arange(dense.shape[1], device=x.device) < context.lengths[:, None])[..., None]
-        y = self.filters(nn.functional.pad(dense.transpose(1, 2), self.pad)).transpose(1, 2)
+        before, after = self.pad
+        if context.cache is not None and before + after:
+            if after:
+                raise ValueError("a convolution that looks ahead cannot go on from a cache: make it causal")
+            state = context.cache.state(self)
+            past = dense.new_zeros((len(dense), before, dense.shape[2])) if state is None else state[0]
+            dense, before = torch.cat((past, dense), 1), 0
+            context.cache.leave(self, (dense[:, -self.pad[0] :],))
+        y = self.filters(nn.functional.pad(dense.transpose(1, 2), (before, after))).transpose(1, 2)
         return y if segments is None else segments.strip(y)
 
 
