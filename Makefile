@@ -35,8 +35,8 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	@rm -f $@
 	@if [ -z "$(PYTHON)" ]; then echo "make: no Python 3.11 or newer found; install one or say make PYTHON=/path/to/python" >&2; exit 2; fi
-	@if ! $(PY) -m pip --version >/dev/null 2>&1 || [ "$$($(PY) -c 'import sys; print(sys.prefix)')" != "$(CURDIR)/$(VENV)" ]; then \
-		echo "Setting up $(VENV) with $(PYTHON)"; rm -rf $(VENV); $(PYTHON) -m venv $(VENV); fi
+	@if ! grep -qs -- '-m venv $(CURDIR)/$(VENV)$$' $(VENV)/pyvenv.cfg || ! $(PY) -m pip --version >/dev/null 2>&1; then \
+		echo "Setting up $(VENV) with $(PYTHON)"; rm -rf $(VENV); $(PYTHON) -m venv '$(CURDIR)/$(VENV)'; fi
 	@echo "Installing $(TORCH)"
 	@$(PIP) install '$(TORCH)'
 	@echo "Installing dougong and what it needs"
@@ -51,8 +51,8 @@ test: $(READY)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not long" --timeout 300 -q $(ARGS)
 
 lint: $(READY)
-	$(VENV)/bin/ruff check src tests
-	$(VENV)/bin/mypy
+	$(PY) -m ruff check src tests
+	$(PY) -m mypy
 
 quality: $(READY)
 	$(PY) -m pytest -m long -q $(ARGS)
@@ -62,7 +62,7 @@ bench: $(READY)
 	$(PY) benchmarks/speed.py
 
 docs: $(READY)
-	$(VENV)/bin/mkdocs build --strict --quiet
+	$(PY) -m mkdocs build --strict --quiet
 	@echo "The manual is in site/index.html"
 
 clean:

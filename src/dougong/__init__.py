@@ -31,7 +31,7 @@ _HOME = {
     "check": "data",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOME)]
 
 if TYPE_CHECKING:
     from dougong.architectures import build, families, load, resolve, save, sizes

@@ -28,7 +28,8 @@ def cost(
 ) -> dict[str, Any]:
     """Parameters, FLOPs, memory and time of a model.
 
-    The real model is traced without allocating it, so even the largest takes a moment. Settings are the model's arguments.
+    The real model is traced without allocating it, so even the largest takes a moment. Settings are the model's
+    arguments.
     """
     from dougong.cli.naming import configuration, one
     from dougong.cost import cost as reckon
