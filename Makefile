@@ -44,7 +44,8 @@ $(READY): pyproject.toml constraints.txt
 	@echo "$(CURDIR)" > $@.new && mv $@.new $@
 
 demo: $(READY)
-	@$(PY) -m dougong compare vit-micro resnet-20 lstm-micro --data digits --budget $(or $(BUDGET),20epochs) --seeds 3 --out $(DEMO) --overwrite
+	@rm -rf $(DEMO)
+	$(PY) -m dougong compare vit-micro resnet-20 lstm-micro --data digits --budget $(or $(BUDGET),20epochs) --seeds 3 --out $(DEMO)
 
 # One thread a worker: the workers are the parallelism.
 test: $(READY)
