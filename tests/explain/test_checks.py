@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 import dougong as dg
-from dougong.explain.checks import deletion, randomised_weights, rank_correlation, shuffled
+from dougong.explain.checks import deletion, randomised_weights, rank_correlation, shuffle
 from dougong.explain.finding import Ask, Finding
 from dougong.explain.methods import METHODS
 from dougong.explain.opening import make_subject
@@ -92,7 +94,8 @@ def test_good_explanations_of_trained_models_pass(
 
 
 def test_shuffling_keeps_every_number(vit: nn.Module) -> None:
-    other = shuffled(vit, 0)
+    other = copy.deepcopy(vit)
+    shuffle(other, vit, 0)
     for (name, mine), (_, theirs) in zip(vit.named_parameters(), other.named_parameters(), strict=True):
         assert torch.equal(mine.flatten().sort().values, theirs.flatten().sort().values), name
     mine, theirs = (model.body.blocks[0].attention.body.query.weight for model in (vit, other))

@@ -118,3 +118,14 @@ def test_tokens_are_explained_through_their_embeddings() -> None:
     assert explanation.target.index == 1 and explanation.top(1)[0][0] == "token 3"
     np.testing.assert_allclose(explanation.scores, [0, 0, 5, 0, 0, 0, 0, 0], atol=1e-6)
     assert explanation.picture_seen is None and "token 3" in explanation.html()
+
+
+@pytest.mark.parametrize("family", ["gru", "textcnn"])
+def test_a_token_model_is_left_as_it_was(family: str) -> None:
+    model = dg.build(family, vocab_size=20, d_model=8, seed=0).eval()
+    tokens = torch.arange(1, 13)[None]
+    before = model(tokens).logits
+    explanation = dg.explain(model, tokens)
+    assert len(explanation.scores) == 12 and explanation.checks["completeness"].passed
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert torch.equal(model(tokens).logits, before)

@@ -75,12 +75,12 @@ def randomised_weights(
         ask: what it was asked for.
         seed: of the shuffling.
     """
-    alike = []
-    for number in range(SHUFFLES):
-        model = shuffled(subject.model, seed + number)
-        with evaluation(model):
+    alike, model = [], copy.deepcopy(subject.model)
+    with evaluation(model):
+        for number in range(SHUFFLES):
+            shuffle(model, subject.model, seed + number)
             other = method(subject.with_model(model), replace(ask, steps=min(ask.steps, 64)))
-        alike.append(rank_correlation(finding.scores, other.scores))
+            alike.append(rank_correlation(finding.scores, other.scores))
     mean = float(np.mean(alike))
     passed = abs(mean) < ALIKE
     verdict = "it depends on what the model learnt" if passed else "it would look alike without any learning"
@@ -92,16 +92,15 @@ def randomised_weights(
     return Check(mean, meaning, passed)
 
 
-def shuffled(model: nn.Module, seed: int) -> nn.Module:
-    """A copy of the model with the entries of each parameter and buffer of numbers in random order."""
-    other = copy.deepcopy(model)
+@torch.no_grad()
+def shuffle(copied: nn.Module, model: nn.Module, seed: int) -> None:
+    """Give a copy of the model the model's numbers, each parameter's and buffer's entries in random order."""
     generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for tensor in [*other.parameters(), *other.buffers()]:
-            if tensor.is_floating_point() and tensor.numel() > 1:
-                order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
-                tensor.copy_(tensor.flatten()[order].view_as(tensor))
-    return other
+    mine, theirs = ([*each.parameters(), *each.buffers()] for each in (copied, model))
+    for tensor, real in zip(mine, theirs, strict=True):
+        if tensor.is_floating_point() and tensor.numel() > 1:
+            order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
+            tensor.copy_(real.flatten()[order].view_as(tensor))
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:

@@ -1,0 +1,134 @@
+"""Which predictions to explain, and the explanations side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from dougong.explain import Explanation, explain
+from dougong.explain.colours import overlay
+from dougong.explain.page import explanation_part, image
+from dougong.parts.attention import Attention
+from dougong.report.predictions import Predictions
+
+PATIENCE = 45.0
+"""Seconds spent on explanations; those that would take longer are left out, and the page says so."""
+
+
+def choose(models: Sequence[Predictions]) -> dict[int, str]:
+    """Samples that say most of the models, by number, with why each was chosen.
+
+    Args:
+        models: their predictions on the same samples.
+    """
+    truth = np.stack([each.of_truth for each in models])
+    right = np.stack([each.right for each in models])
+    several = len(models) > 1
+    chosen: dict[int, str] = {}
+
+    def add(mask: np.ndarray, value: np.ndarray, why: str) -> None:
+        places = [int(place) for place in np.argsort(-value, kind="stable") if mask[place] and int(place) not in chosen]
+        if places:
+            chosen[places[0]] = why
+
+    all_right, none_right = right.all(0), ~right.any(0)
+    add(all_right, truth.min(0), "All models are right, and as sure as ever." if several else "Right, and surest of all.")
+    if several:
+        spread = truth.max(0) - truth.min(0)
+        add(~all_right & ~none_right, spread, "The models disagree most.")
+        add(none_right, -truth.mean(0), "All models are wrong.")
+    else:
+        add(none_right, -truth[0], "The worst mistake.")
+        add(none_right, -truth[0], "The second worst mistake.")
+    add(all_right, -truth.min(0), "Right, but only just.")
+    return chosen
+
+
+def explanations(
+    models: Mapping[str, nn.Module], task: Any, predictions: Mapping[str, Predictions], split: str = "test"
+) -> str:
+    """Some predictions of every model explained, each with its checks.
+
+    Args:
+        models: by name.
+        task: that all of them learnt.
+        predictions: of each, on the split.
+        split: where the samples are from.
+    """
+    first = next(iter(predictions.values()))
+    parts, started, slowest, left_out = [INTRODUCTION], time.monotonic(), 0.0, 0
+    for number, why in choose(list(predictions.values())).items():
+        sample = batch_of(task, split, number)
+        blocks, pictures = [], []
+        for name, model in models.items():
+            for method in methods_for(model):
+                begun = time.monotonic()
+                if begun - started + slowest > PATIENCE:
+                    left_out += 1
+                    continue
+                found = explain(model, sample, method=method, task=task)
+                slowest = max(slowest, time.monotonic() - begun)
+                sure = predictions[name].right[number]
+                pictures.append(small_heat(name, found, bool(sure)))
+                blocks.append(
+                    f"<details><summary>{escape(name)}, {escape(method)}: checks and deletion curve</summary>"
+                    f"{explanation_part(found)}</details>"
+                )
+        if not pictures:
+            continue
+        original = task.data.splits[split].pixels(number)
+        true = first.classes[first.labels[number]]
+        head = (
+            f"<figure>{image(original, first.where[number])}<figcaption>is <b>{escape(true)}</b><br>"
+            f'<span class="faint">{escape(first.where[number])}</span></figcaption></figure>'
+        )
+        parts.append(f'<h3>{escape(why)}</h3><div class="pictures">{head}{"".join(pictures)}</div>{"".join(blocks)}')
+    if left_out:
+        parts.append(
+            f'<p class="note">{left_out} more were left out: on this machine one takes up to {slowest:.0f} s. '
+            "<code>dougong explain</code> makes any of them.</p>"
+        )
+    return "".join(parts)
+
+
+INTRODUCTION = (
+    "<p>Integrated gradients say what each part of the picture adds to the class that the model gives: orange speaks "
+    "for it, blue against it. Rollout, for models with attention, says which patches the answer was mixed from, "
+    "whatever the class. Each explanation was tested itself; how many tests it passed stands under it, and what they "
+    "mean is below it.</p>"
+)
+
+
+def methods_for(model: nn.Module) -> list[str]:
+    """Integrated gradients, and rollout where there is attention."""
+    attends = any(isinstance(module, Attention) and not module.cross for module in model.modules())
+    return ["integrated-gradients", "rollout"] if attends else ["integrated-gradients"]
+
+
+def batch_of(task: Any, split: str, number: int) -> Tensor:
+    """One sample, prepared, (1, ...)."""
+    import torch
+
+    return task.batch(split, torch.tensor([number]), train=False, epoch=0, seed=0).inputs[0]
+
+
+def small_heat(name: str, found: Explanation, right: bool) -> str:
+    """A heat map with whose it is, what it explains, and how many checks it passed."""
+    seen = found.picture_seen
+    assert seen is not None
+    passed, of = sum(check.passed for check in found.checks.values()), len(found.checks)
+    failed = ", ".join(check for check, result in found.checks.items() if not result.passed)
+    verdict = f'<span class="passed">{passed} of {of} checks passed</span>' if not failed else (
+        f'<span class="failed">failed: {escape(failed)}</span>'
+    )  # fmt: skip
+    words = f"heat map, {name}, {found.method}"
+    return (
+        f"<figure>{image(overlay(seen, found.scores, found.units.owner, found.signed), words)}<figcaption>"
+        f"<b>{escape(name)}</b>: {escape(found.target.name)} ({found.target.probability:.1%}) "
+        f"{'✓' if right else '✗'}<br>{escape(found.method)}<br>{verdict}</figcaption></figure>"
+    )

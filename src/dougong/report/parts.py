@@ -1,0 +1,97 @@
+"""The parts that the report of a run and that of a comparison have in common."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dougong.report.predictions import Predictions, gallery
+from dougong.report.tables import confusion, facts, table
+
+WORST = 12
+"""Mistakes shown of each model."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file of a run's folder; nothing when it is not there."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def confusion_part(predictions: Predictions) -> str:
+    """The confusion matrix, and how many samples it is of."""
+    right, of = int(predictions.right.sum()), len(predictions.labels)
+    said = f'<p class="note">{right} of {of} test samples right. Rows are the true classes, columns what the model says.</p>'
+    return said + confusion(predictions.confusion(), predictions.classes)
+
+
+def mistakes_part(predictions: Predictions, task: Any, split: str = "test") -> str:
+    """The mistakes in which the model found the truth least probable, as pictures."""
+    worst, wrong = predictions.worst(WORST), int((~predictions.right).sum())
+    if not worst:
+        return "<p>It made no mistake on the test samples.</p>"
+    said = (
+        f'<p class="note">{len(worst)} of {wrong} mistakes: those in which the model found the true class least probable. '
+        "Look at them first for wrong labels.</p>"
+    )
+    return said + gallery(predictions, worst, task.data.splits[split])
+
+
+def cost_part(model: nn.Module, batch_size: int) -> str:
+    """Parameters, FLOPs and memory by part, of one sample and of a training step."""
+    from dougong.cost import cost
+
+    sheets = {
+        "one sample, inference": cost(model.config, batch=1),  # type: ignore[arg-type]
+        f"one training step, batch of {batch_size}": cost(model.config, batch=batch_size, train=True),  # type: ignore[arg-type]
+    }
+    return "".join(f"<h3>{escape(name)}</h3><pre>{escape(str(sheet))}</pre>" for name, sheet in sheets.items())
+
+
+def data_part(data: Mapping[str, Any]) -> str:
+    """What data.json says of the data, the samples themselves left out."""
+    shown = {
+        name: value
+        for name, value in data.items()
+        if name not in ("samples", "notes", "splits", "duplicates", "counts") and not is_long(value)
+    }
+    parts = [facts(shown)] if shown else []
+    counts = data.get("counts")
+    if isinstance(counts, Mapping) and counts:
+        parts.append(counts_table(counts))
+    for name, title in (("notes", "Notes"), ("duplicates", "Duplicates")):
+        value = data.get(name)
+        if value:
+            lines = value if isinstance(value, Sequence) and not isinstance(value, str) else [json.dumps(value)]
+            shown_lines = "".join(f"<li>{escape(str(line))}</li>" for line in list(lines)[:12])
+            more = f'<p class="note">and {len(lines) - 12} more, in data.json</p>' if len(lines) > 12 else ""
+            parts.append(f"<h3>{title}</h3><ul>{shown_lines}</ul>{more}")
+    return "".join(parts) or '<p class="note">Nothing was written down about the data.</p>'
+
+
+def counts_table(counts: Mapping[str, Any]) -> str:
+    """Samples of each class in each split."""
+    splits = list(counts)
+    if not all(isinstance(value, Mapping) for value in counts.values()):
+        return facts(counts)
+    classes = list(dict.fromkeys(name for value in counts.values() for name in value))
+    rows: list[list[Any]] = [[name, *(counts[split].get(name, 0) for split in splits)] for name in classes[:30]]
+    rows.append(["all", *(sum(counts[split].values()) for split in splits)])
+    return table(["class", *splits], rows, total=True)
+
+
+def is_long(value: Any) -> bool:
+    """Whether a value is a list of samples rather than a fact."""
+    return isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 30
+
+
+def how_part(env: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """The machine and the versions, and the whole configuration."""
+    return (
+        f"<h3>machine and versions</h3>{facts(env)}"
+        f"<details><summary>configuration</summary>{facts(config)}</details>"
+    )
