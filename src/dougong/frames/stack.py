@@ -12,7 +12,7 @@ from dougong.parts.cache import Cache
 from dougong.parts.context import Context
 from dougong.parts.masks import OPEN, Mask, Padding, has_table
 from dougong.parts.positions import Places, Positions
-from dougong.parts.segments import Segments, check_lengths
+from dougong.parts.segments import Segments, check_lengths, real_tokens
 
 
 class Stack(nn.Module):
@@ -78,10 +78,10 @@ class Stack(nn.Module):
         """
         if cache is not None and lengths is not None:
             raise ValueError("a cache and lengths do not go together: decode sequences of one length at a time")
-        segments, lengths = self._segments(lengths, x.shape[1], mask)
+        segments, lengths = self._segments(lengths, x, mask)
         memory_segments = None
         if memory is not None and memory_lengths is not None:
-            memory_segments, dense_lengths = self._segments(memory_lengths, memory.shape[1], memory_mask)
+            memory_segments, dense_lengths = self._segments(memory_lengths, memory, memory_mask)
             memory = memory if memory_segments is None else memory_segments.strip(memory)
             memory_mask = memory_mask if dense_lengths is None else memory_mask & Padding(dense_lengths)
         context = Context(
@@ -103,13 +103,18 @@ class Stack(nn.Module):
         x = self.after(x)
         if cache is not None:
             cache.advance(x.shape[1])
-        return x if segments is None else segments.restore(x)
+        if segments is not None:
+            return segments.restore(x)
+        return x if lengths is None else x.masked_fill(~real_tokens(lengths, x.shape[1]), 0)
 
     @staticmethod
-    def _segments(lengths: Tensor | None, length: int, mask: Mask) -> tuple[Segments | None, Tensor | None]:
+    def _segments(lengths: Tensor | None, x: Tensor, mask: Mask) -> tuple[Segments | None, Tensor | None]:
         """The packed layout, or the lengths where padding has to stay, or neither where nothing is padded."""
         if lengths is None:
             return None, None
+        batch, length = x.shape[:2]
+        if lengths.dim() == 1 and len(lengths) != batch:
+            raise ValueError(f"{len(lengths)} lengths for {batch} sequences: give one for each")
         if torch.compiler.is_compiling() or torch.compiler.is_exporting():
             return None, lengths
         if has_table(mask):

@@ -5,13 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
-def real_tokens(hidden: Tensor, lengths: Tensor | None) -> Tensor:
-    """(B, L, 1), True at real tokens of hidden states (B, L, D)."""
-    places = torch.arange(hidden.shape[1], device=hidden.device)
-    if lengths is None:
-        return torch.ones_like(places, dtype=torch.bool)[None, :, None].expand(len(hidden), -1, 1)
-    return (places < lengths.to(hidden.device)[:, None])[..., None]
+from dougong.parts.segments import real_tokens
 
 
 class First(nn.Module):
@@ -35,7 +29,7 @@ class Mean(nn.Module):
             return hidden.mean((2, 3))
         if lengths is None:
             return hidden[:, self.skip :].mean(1)
-        real = real_tokens(hidden, lengths)[:, self.skip :]
+        real = real_tokens(lengths.to(hidden.device), hidden.shape[1])[:, self.skip :]
         return (hidden[:, self.skip :] * real).sum(1) / real.sum(1)
 
 
@@ -46,7 +40,7 @@ class Max(nn.Module):
         """(B, L, D) to (B, D)."""
         if lengths is None:
             return hidden.amax(1)
-        return hidden.masked_fill(~real_tokens(hidden, lengths), float("-inf")).amax(1)
+        return hidden.masked_fill(~real_tokens(lengths.to(hidden.device), hidden.shape[1]), float("-inf")).amax(1)
 
 
 class Last(nn.Module):

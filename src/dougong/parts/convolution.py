@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dougong.parts.context import Context
+from dougong.parts.segments import real_tokens
 
 EMPTY = Context()
 
@@ -38,7 +39,7 @@ class Convolution(nn.Module):
         segments = context.segments
         dense = x if segments is None else segments.restore(x)
         if context.lengths is not None:
-            dense = dense * (torch.arange(dense.shape[1], device=x.device) < context.lengths[:, None])[..., None]
+            dense = dense.masked_fill(~real_tokens(context.lengths, dense.shape[1]), 0)
         before, after = self.pad
         if context.cache is not None and before + after:
             if after:

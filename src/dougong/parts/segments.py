@@ -110,3 +110,8 @@ def check_lengths(lengths: Tensor, length: int) -> list[int]:
     if min(counts) < 1 or max(counts) > length:
         raise ValueError(f"lengths must lie in 1..{length}, found {min(counts)} to {max(counts)}")
     return counts
+
+
+def real_tokens(lengths: Tensor, length: int) -> Tensor:
+    """(B, length, 1), True at the real tokens of sequences of ``lengths`` (B,)."""
+    return (torch.arange(length, device=lengths.device) < lengths[:, None])[..., None]
