@@ -36,7 +36,10 @@ def shell(path: str | Path) -> str:
 
 
 def show_run(run: Any) -> dict[str, Any]:
-    """Say how a run ended and what can be done with it; what --json prints."""
+    """Write a run's report, say how it ended and what can be done with it; what --json prints."""
+    from dougong.report import write_run_report
+
+    report = write_run_report(run)
     result = dict(run.result or {})
     test = result.get("test", {})
     if test:
@@ -49,8 +52,6 @@ def show_run(run: Any) -> dict[str, Any]:
     }
     console.say(console.fields({key: value for key, value in spent.items() if value is not None}))
     console.say(f"run: {run.path}")
-    report = Path(run.path) / "report.html"
-    if report.is_file():
-        console.say(f"report: {report}")
+    console.say(f"report: {report}")
     console.say(f"next: dougong predict {shell(run.path)} FILE    dougong explain {shell(run.path)} FILE --out why.png")
-    return {"run": str(run.path), "report": str(report) if report.is_file() else None, **result}
+    return {"run": str(run.path), "report": str(report), **result}
