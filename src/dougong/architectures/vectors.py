@@ -108,8 +108,9 @@ class Transformer(nn.Module):
         """
         given: Mask = OPEN
         if mask is not None:
-            if mask.dim() != 3 and mask.shape != x.shape[:2]:
-                raise ValueError(f"a mask is (B, L) or (B, L, L), not {tuple(mask.shape)}")
+            batch, length = x.shape[:2]
+            if tuple(mask.shape) not in ((batch, length), (batch, length, length), (1, length, length)):
+                raise ValueError(f"a mask is (B, L), (B, L, L) or (1, L, L), not {tuple(mask.shape)}")
             given = Explicit(mask[:, None] if mask.dim() == 2 else mask)
         seen = given & Causal() if causal else given
         if isinstance(self.model, Model):
