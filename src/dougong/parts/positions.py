@@ -92,10 +92,19 @@ class Positions(nn.Module):
         return None
 
 
+def angles(position: Tensor, width: int, base: float, step: int = 2) -> Tensor:
+    """(L,) to (L, width / step): p * base^(-i/width) for i = 0, step, ...
+
+    In float64 where the device has it: in float32 the angle at position 10,000 is known to a thousandth only.
+    """
+    wide = torch.float32 if position.device.type == "mps" else torch.float64
+    exponent = torch.arange(0, width, step, device=position.device, dtype=wide) / width
+    return position.to(wide)[:, None] * base**-exponent
+
+
 def wave(position: Tensor, width: int, base: float) -> Tensor:
     """(L,) to (L, width): sine and cosine in turn, the wavelength growing with the channel's index."""
-    frequency = torch.exp(torch.arange(0, width, 2, device=position.device) * (-math.log(base) / width))
-    angle = position.float()[:, None] * frequency
+    angle = angles(position, width, base)
     return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)[:, :width]
 
 
@@ -190,8 +199,7 @@ class Rotary(Positions):
         self.d_rotary, self.base, self.interleaved = d_rotary, base, interleaved
 
     def rotation(self, places: Places) -> Rotation:
-        exponent = torch.arange(0, self.d_rotary, 2, device=places.index.device).float() / self.d_rotary
-        angle = places.index.float()[:, None] * self.base**-exponent
+        angle = angles(places.index, self.d_rotary, self.base)
         return Rotation(angle.cos(), angle.sin(), self.interleaved)
 
 
@@ -208,9 +216,8 @@ class Rotary2d(Positions):
         self.d_rotary, self.base = d_rotary, base
 
     def rotation(self, places: Places) -> Rotation:
-        exponent = torch.arange(0, self.d_rotary, 4, device=places.index.device).float() / self.d_rotary
         row, column = places.rows_and_columns()
-        angle = torch.cat([axis.clamp(min=0).float()[:, None] * self.base**-exponent for axis in (row, column)], -1)
+        angle = torch.cat([angles(axis.clamp(min=0), self.d_rotary, self.base, 4) for axis in (row, column)], -1)
         angle = angle * (row >= 0)[:, None]
         return Rotation(angle.cos(), angle.sin())
 
