@@ -151,7 +151,7 @@ def test_detr_adds_positions_to_queries_and_keys_of_every_layer() -> None:
     grid = (2, 4)
     x, objects = torch.randn(B, L, D), torch.zeros(B, 5, D)
     memory = encoder(x, grid=grid)
-    picture = Sinusoidal2d(D).embedding(Places(torch.arange(L), L, grid))
+    picture = Sinusoidal2d(D).embedding(Places(torch.arange(L), L, grid)).float()
 
     def torch_attention(layer: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         reference = nn.MultiheadAttention(D, H, batch_first=True)
@@ -203,7 +203,7 @@ def test_cache_on_equals_cache_off(positions: Positions, cuts: list[int]) -> Non
     assert_equal_to_rounding(torch.cat(pieces, 1), whole)
     assert cache.length == L
     assert cache.n_bytes == 4 * 2 * B * L * (D // H) * (2 + 4)  # two layers of 2 and 4 key heads
-    with pytest.raises(ValueError, match="the cache holds 8 tokens and 9 are needed|9 tokens is longer than the 8"):
+    with pytest.raises(ValueError, match=r"the cache holds 8 tokens and 9 are needed|9 tokens is longer than the 8"):
         stack(x[:, :1], memory=memory, cache=cache)
 
 

@@ -133,9 +133,7 @@ def test_output_and_weights_equal_the_formula_in_float64(kind: str, capped: bool
     assert_equal_to_rounding(layer.weights(x, context).double(), weights, torch.float32)
     assert_equal_to_rounding(layer.mix(layer.weights(x, context), x, context), layer(x, context))
     wide = layer.double()
-    # Rotations and slopes are kept in float32, which a double input does not make more precise.
-    exact = kind.startswith(("rotary", "alibi", "buckets"))
-    assert_equal_to_rounding(wide(x.double(), context), output, torch.float32 if exact else torch.float64)
+    assert_equal_to_rounding(wide(x.double(), context), output, torch.float64)
 
 
 @pytest.mark.parametrize("kind", ["open", "causal window", "padding and causal", "buckets", "documents", "alibi"])

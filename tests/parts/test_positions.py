@@ -46,8 +46,11 @@ def test_sinusoids_equal_section_3_5(width: int) -> None:
     ours = Sinusoidal(width).embedding(places(300))
     right = sinusoid(300, width)
     assert ours.shape == right.shape
-    # The angle is at most the position, and is known to float32's rounding of it.
-    assert ((ours.double() - right).abs().amax(1) <= 4e-7 * (1 + torch.arange(300))).all()
+    assert_equal_to_rounding(ours, right, torch.float64)
+    far = Places(torch.tensor([100_003]), 100_004)  # where float32 would know the angle to a hundredth
+    expected = [100_003 / 10000 ** (2 * (c // 2) / width) for c in range(width)]
+    right = torch.tensor([[math.cos(a) if c % 2 else math.sin(a) for c, a in enumerate(expected)]]).double()
+    assert_equal_to_rounding(Sinusoidal(width).embedding(far).double(), right, torch.float32)
 
 
 def test_control_the_shortened_form_is_another_encoding() -> None:
@@ -150,7 +153,7 @@ def test_rotary_2d_depends_on_rows_and_columns_apart() -> None:
     assert_different(scores[0, 0, 1, 2], scores[0, 0, 2, 1])
     angle = Rotary2d(8, base=100.0).rotation(places(20, grid=(4, 5)))
     at = 2 * 5 + 3  # row 2, column 3
-    right = torch.tensor([2.0, 2 * 100**-0.5, 3.0, 3 * 100**-0.5])
+    right = torch.tensor([2.0, 2 * 100**-0.5, 3.0, 3 * 100**-0.5]).double()
     assert_equal_to_rounding(torch.atan2(angle.sin[at], angle.cos[at]), torch.atan2(right.sin(), right.cos()))
 
 
