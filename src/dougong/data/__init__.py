@@ -1,0 +1,34 @@
+"""Data: readers, splits, batches, and the doctor that says what is wrong with a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dougong.data.batching import batches, epoch_order
+
+if TYPE_CHECKING:
+    from dougong.data.images import ImageData
+
+__all__ = ["batches", "epoch_order", "open_data", "read_images"]
+
+
+def read_images(source: str | Path, *, split: str | None = None, seed: int = 0) -> ImageData:
+    """Open pictures for training; see `dougong.data.opening.read_images`."""
+    from dougong.data.opening import read_images as read
+
+    return read(source, split=split, seed=seed)
+
+
+def open_data(source: str | Path, split: str | None = None, seed: int = 0) -> ImageData:
+    """Open a data set for training.
+
+    Args:
+        source: "digits", or the path of an image folder, a Parquet, CSV or TSV file, or a zip of one of these.
+        split: "80/10/10", per cent for train/val/test, where the source has no splits of its own.
+        seed: of the split.
+
+    Raises:
+        UserError: nothing there, or a fault that training cannot live with.
+    """
+    return read_images(source, split=split, seed=seed)

@@ -1,0 +1,51 @@
+"""Tasks: what a sample is, what is learnt from it, how well, and how an answer reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dougong.errors import UserError, unknown
+from dougong.tasks.image_classification import ImageClassification
+from dougong.tasks.task import Batch, Metrics, Prediction, Task
+
+__all__ = ["TASKS", "Batch", "ImageClassification", "Metrics", "Prediction", "Task", "load_task", "task_for"]
+
+TASKS = {ImageClassification.name: ImageClassification}
+
+
+def task_for(data: Any, name: str | None = None, augment: str = "auto") -> Task:
+    """The task that a data set poses.
+
+    Args:
+        data: from `dougong.data.open_data`.
+        name: of the task; read off the data when left out.
+        augment: how training pictures are varied.
+
+    Raises:
+        UserError: an unknown task or kind of augmentation.
+    """
+    chosen = name or ImageClassification.name
+    if chosen not in TASKS:
+        raise unknown("task", "task", chosen, TASKS)
+    return TASKS[chosen].from_data(data, augment)
+
+
+def load_task(folder: str | Path) -> Task:
+    """The task that a saved model learnt, from its folder's task.json.
+
+    Raises:
+        UserError: no such file, or one that describes no task.
+    """
+    file = Path(folder) / "task.json"
+    if not file.is_file() and (Path(folder) / "model" / "task.json").is_file():
+        file = Path(folder) / "model" / "task.json"
+    try:
+        described = json.loads(file.read_text(encoding="utf-8"))
+        name = described["task"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(str(file), "does not say what the model learnt", "give the folder of a trained model") from None
+    if name not in TASKS:
+        raise unknown(str(file), "task", str(name), TASKS)
+    return TASKS[name].from_description(described)

@@ -1,0 +1,177 @@
+"""Image classification: one class a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dougong.data.images import ImageData
+from dougong.errors import UserError
+from dougong.parts.output import Output
+from dougong.tasks.fitting import fit_config
+from dougong.tasks.metrics import ClassificationMetrics
+from dougong.tasks.pictures import picture_size, resized
+from dougong.tasks.task import Batch, Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CACHE = 512 * 2**20
+"""Splits whose prepared pictures take fewer bytes than this are kept prepared."""
+SAMPLED = 5000
+"""Pictures from which mean and deviation are taken."""
+
+
+class ImageClassification:
+    """What a sample is, what is learnt from it, and how well.
+
+    Args:
+        classes: their names.
+        image_size: (h, w) that a model reads.
+        mean: of each channel, of values from 0 to 1.
+        std: of each channel.
+        data: None for a task that only predicts.
+        augment: "auto" or "none".
+    """
+
+    name = "image-classification"
+    primary = "accuracy"
+    higher_is_better = True
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        image_size: tuple[int, int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        data: ImageData | None = None,
+        augment: str = "auto",
+    ) -> None:
+        self.classes = tuple(classes)
+        self.image_size = (int(image_size[0]), int(image_size[1]))
+        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        self.data = data
+        self.augment = augment
+        self._mean = torch.tensor(self.mean).view(3, 1, 1) * 255
+        self._std = torch.tensor(self.std).view(3, 1, 1) * 255
+        self._prepared: dict[str, Tensor] = {}
+
+    @classmethod
+    def from_data(cls, data: ImageData, augment: str = "auto") -> ImageClassification:
+        """The task that a data set poses; mean and deviation are those of its training pictures."""
+        task = cls(data.classes, picture_size(data), (0.0,) * 3, (1.0,) * 3, data, augment)
+        n = len(data.splits["train"])
+        some = torch.linspace(0, n - 1, min(n, SAMPLED)).round().long()
+        total, squares, count = torch.zeros(3).double(), torch.zeros(3).double(), 0
+        for part in some.split(256):
+            values = task.raw("train", part).double().div(255)
+            total += values.sum((0, 2, 3))
+            squares += values.square().sum((0, 2, 3))
+            count += values.numel() // 3
+        mean = total / count
+        std = (squares / count - mean.square()).clamp_min(0).sqrt().clamp_min(1 / 255)
+        task.__init__(data.classes, task.image_size, mean.tolist(), std.tolist(), data, augment)  # type: ignore[misc]
+        return task
+
+    def adapt(self, config: dict[str, Any], fixed: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
+        """A model's configuration made to fit the pictures and classes; see `dougong.tasks.fitting.fit_config`."""
+        return fit_config(config, len(self.classes), self.image_size, fixed)
+
+    def size(self, split: str) -> int:
+        """Samples in a split."""
+        return len(self._split(split))
+
+    def raw(self, split: str, indices: Tensor) -> Tensor:
+        """Pictures at the model's size, uint8 (B, 3, h, w)."""
+        if split not in self._prepared:
+            height, width = self.image_size
+            n = self.size(split)
+            if n * 3 * height * width > CACHE:
+                return self._resized(split, indices)
+            self._prepared[split] = self._resized(split, torch.arange(n))
+        return self._prepared[split][indices]
+
+    def batch(self, split: str, indices: Tensor, *, train: bool, epoch: int, seed: int) -> Batch:
+        """Some samples of a split: inputs float32 (B, 3, h, w), targets int64 (B,)."""
+        part = self._split(split)
+        pixels = self.raw(split, indices).float()
+        numbers = indices.tolist()
+        targets = torch.tensor([part.labels[number] for number in numbers], dtype=torch.int64)
+        return Batch((self.normalised(pixels),), targets, indices, [part.where(number) for number in numbers])
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Values from 0 to 255, (B, 3, h, w), to mean 0 and deviation 1 of each channel."""
+        return (pixels - self._mean) / self._std
+
+    def loss(self, output: Output, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy in nats, the mean over samples (smoothing: Szegedy et al. 2016, section 7)."""
+        assert output.logits is not None and batch.targets is not None
+        return F.cross_entropy(output.logits.float(), batch.targets, label_smoothing=label_smoothing)
+
+    def new_metrics(self) -> ClassificationMetrics:
+        """Sums that are still empty."""
+        return ClassificationMetrics(self.classes)
+
+    def decode(self, output: Output) -> list[Prediction]:
+        """Logits (B, C) to classes with their probabilities."""
+        assert output.logits is not None
+        shares, order = output.logits.detach().float().softmax(-1).cpu().sort(dim=-1, descending=True, stable=True)
+        found = []
+        for values, numbers in zip(shares.tolist(), order.tolist(), strict=True):
+            top = [(self.classes[number], value) for number, value in zip(numbers, values, strict=True)]
+            found.append(Prediction(top[0][0], top[0][1], top))
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """What a saved model needs to predict without its data."""
+        return {
+            "task": self.name,
+            "classes": list(self.classes),
+            "image_size": list(self.image_size),
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any]) -> ImageClassification:
+        """The task that ``describe`` described; it predicts and explains, and has no splits."""
+        height, width = description["image_size"]
+        return cls(description["classes"], (height, width), description["mean"], description["std"])
+
+    def prepare(self, raw: Any) -> Batch:
+        """A path, PIL image or uint8 array (h, w, 3) or (h, w), or a list of these, as evaluation reads pictures.
+
+        Raises:
+            UserError: a file that cannot be read, or no picture at all.
+        """
+        from dougong.data.pictures import as_pixels
+
+        many = list(raw) if isinstance(raw, list | tuple) else [raw]
+        if not many:
+            raise UserError("inputs", "no picture is given", "name at least one file")
+        where = [str(each) if isinstance(each, str | Path) else f"input {i + 1}" for i, each in enumerate(many)]
+        pixels = [resized(as_pixels(each, place), self.image_size) for each, place in zip(many, where, strict=True)]
+        return Batch((self.normalised(stacked(pixels).float()),), None, torch.arange(len(many)), where)
+
+    def _split(self, name: str) -> Any:
+        if self.data is None:
+            raise UserError("data", "this model was opened without its data", "give data=..., or use predict")
+        if name not in self.data.splits:
+            raise UserError(f"split {name}", "is not there", f"choose from {', '.join(self.data.splits)}")
+        return self.data.splits[name]
+
+    def _resized(self, split: str, indices: Tensor) -> Tensor:
+        part = self._split(split)
+        return stacked([resized(part.pixels(number), self.image_size) for number in indices.tolist()])
+
+
+def stacked(pictures: Sequence[np.ndarray]) -> Tensor:
+    """Pictures (h, w, 3) of one size as uint8 (B, 3, h, w)."""
+    import numpy as np
+
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,127 @@
+"""What training, prediction and explanation ask of every task."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from dougong.data.images import ImageData
+from dougong.parts.output import Output
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples as a model takes them.
+
+    Args:
+        inputs: the model's arguments, each with B first.
+        targets: what is to be learnt, (B, ...); None where it is not known.
+        indices: (B,) the samples' numbers in their split.
+        where: of each sample, the file and row it comes from.
+    """
+
+    inputs: tuple[Tensor, ...]
+    targets: Tensor | None
+    indices: Tensor
+    where: list[str]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on a device; the indices stay where they are."""
+        inputs = tuple(each.to(device, non_blocking=True) for each in self.inputs)
+        targets = None if self.targets is None else self.targets.to(device, non_blocking=True)
+        return replace(self, inputs=inputs, targets=targets)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A model's answer to one sample.
+
+    Args:
+        label: the most probable class.
+        probability: of that class, from 0 to 1.
+        top: (class, probability) of all classes, the most probable first.
+        where: the file that was asked about, when known.
+    """
+
+    label: str
+    probability: float
+    top: list[tuple[str, float]]
+    where: str = ""
+
+
+class Metrics(Protocol):
+    """Sums over a split, batch by batch."""
+
+    def update(self, output: Output, batch: Batch) -> None:
+        """Add a batch."""
+
+    def compute(self) -> dict[str, float]:
+        """The numbers so far; "loss" and the task's primary one are among them."""
+
+    def table(self) -> dict[str, Any]:
+        """What is more than a number, as confusion and scores of each class; JSON-able."""
+
+
+class Task(Protocol):
+    """What a sample is, what is learnt from it, and how well."""
+
+    name: str
+    primary: str
+    """The metric by which models are chosen and compared."""
+    higher_is_better: bool
+    data: ImageData | None
+
+    def adapt(self, config: dict[str, Any], fixed: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
+        """A model's whole configuration made to fit the data, and a line for each change.
+
+        Args:
+            config: as ``resolve`` gives it; left as it is.
+            fixed: keys that the user set: never changed.
+
+        Raises:
+            UserError: a fixed value does not fit, or the architecture cannot learn this task.
+        """
+
+    def size(self, split: str) -> int:
+        """Samples in a split."""
+
+    def batch(self, split: str, indices: Tensor, *, train: bool, epoch: int, seed: int) -> Batch:
+        """Some samples of a split; a pure function of its arguments.
+
+        Args:
+            split: "train", "val" or "test".
+            indices: (B,) numbers in the split.
+            train: whether they are augmented, each by its own random state from (seed, epoch, index).
+            epoch: from 0.
+            seed: of the training.
+        """
+
+    def loss(self, output: Output, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+        """What training makes small: the mean over samples."""
+
+    def new_metrics(self) -> Metrics:
+        """Sums that are still empty."""
+
+    def decode(self, output: Output) -> list[Prediction]:
+        """A model's output as answers."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a saved model needs to predict without its data; JSON-able."""
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any]) -> Task:
+        """The task that ``describe`` described; it predicts and explains, and has no splits."""
+
+    def prepare(self, raw: Any) -> Batch:
+        """Raw inputs, one or a list, as evaluation would read them from a data set.
+
+        Raises:
+            UserError: an input that cannot be read.
+        """
