@@ -153,7 +153,7 @@ def test_rotary_2d_depends_on_rows_and_columns_apart() -> None:
     assert_different(scores[0, 0, 1, 2], scores[0, 0, 2, 1])
     angle = Rotary2d(8, base=100.0).rotation(places(20, grid=(4, 5)))
     at = 2 * 5 + 3  # row 2, column 3
-    right = torch.tensor([2.0, 2 * 100**-0.5, 3.0, 3 * 100**-0.5]).double()
+    right = torch.tensor([2.0, 2 * 100**-0.5, 3.0, 3 * 100**-0.5], dtype=torch.float64)
     assert_equal_to_rounding(torch.atan2(angle.sin[at], angle.cos[at]), torch.atan2(right.sin(), right.cos()))
 
 
