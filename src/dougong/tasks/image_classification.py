@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dougong.data.images import ImageData
-from dougong.errors import UserError
+from dougong.errors import UserError, unknown
 from dougong.parts.output import Output
 from dougong.tasks.fitting import fit_config
 from dougong.tasks.metrics import ClassificationMetrics
@@ -142,6 +143,23 @@ class ImageClassification:
         """The task that ``describe`` described; it predicts and explains, and has no splits."""
         height, width = description["image_size"]
         return cls(description["classes"], (height, width), description["mean"], description["std"])
+
+    def on(self, data: ImageData) -> ImageClassification:
+        """The same task, with its classes, size, mean and deviation, on other pictures; they are not augmented.
+
+        Raises:
+            UserError: the pictures have a class that the task does not know.
+        """
+        for name in data.classes:
+            if name not in self.classes:
+                raise unknown(data.source, "class", name, self.classes)
+        number = {old: self.classes.index(name) for old, name in enumerate(data.classes)}
+        splits = {
+            name: replace(split, labels=[number[label] for label in split.labels])
+            for name, split in data.splits.items()
+        }
+        same = replace(data, classes=self.classes, splits=splits)
+        return ImageClassification(self.classes, self.image_size, self.mean, self.std, same, "none")
 
     def prepare(self, raw: Any) -> Batch:
         """A path, PIL image or uint8 array (h, w, 3) or (h, w), or a list of these, as evaluation reads pictures.

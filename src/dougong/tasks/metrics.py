@@ -30,6 +30,7 @@ class ClassificationMetrics:
         self.loss = 0.0
         # of each bin of confidence: how many, the sum of confidence, how many were right
         self.bins = torch.zeros(3, BINS, dtype=torch.float64)
+        self._right: list[Tensor] = []
 
     def update(self, output: Output, batch: Batch) -> None:
         """Add a batch: logits (B, C), targets (B,)."""
@@ -40,6 +41,7 @@ class ClassificationMetrics:
         confidence, given = logits.double().softmax(-1).max(-1)
         size = len(self.classes)
         self.confusion += torch.bincount(targets * size + given, minlength=size * size).view(size, size)
+        self._right.append((given == targets).double())
         place = (confidence * BINS).ceil().long().sub(1).clamp(0, BINS - 1)
         for row, values in enumerate((torch.ones_like(confidence), confidence, (given == targets).double())):
             self.bins[row].index_add_(0, place, values)
@@ -67,6 +69,10 @@ class ClassificationMetrics:
             "macro_f1": float(f1[occurs].mean()),
             "ece": float(gap),
         }
+
+    def sample_scores(self) -> list[float]:
+        """1 for each sample whose class was found, else 0, in the order they came; their mean is the accuracy."""
+        return torch.cat(self._right).tolist() if self._right else []
 
     def table(self) -> dict[str, Any]:
         """The confusion matrix, and precision, recall, F1 and count of each class."""

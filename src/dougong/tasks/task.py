@@ -65,6 +65,9 @@ class Metrics(Protocol):
     def compute(self) -> dict[str, float]:
         """The numbers so far; "loss" and the task's primary one are among them."""
 
+    def sample_scores(self) -> list[float]:
+        """What each sample adds to the primary metric, in the order they came; their mean is that metric."""
+
     def table(self) -> dict[str, Any]:
         """What is more than a number, as confusion and scores of each class; JSON-able."""
 
@@ -118,6 +121,13 @@ class Task(Protocol):
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> Task:
         """The task that ``describe`` described; it predicts and explains, and has no splits."""
+
+    def on(self, data: Any) -> Task:
+        """The same task, with its classes and its preparation, on other data; it is not augmented.
+
+        Raises:
+            UserError: the data holds a class that the task does not know.
+        """
 
     def prepare(self, raw: Any) -> Batch:
         """Raw inputs, one or a list, as evaluation would read them from a data set.

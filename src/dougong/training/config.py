@@ -1,0 +1,161 @@
+"""The configuration of a training: every choice that its result depends on, written to config.yaml."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from dougong.errors import UserError, unknown
+from dougong.training.budget import Budget
+
+
+class TrainingConfig(BaseModel):
+    """What a run is made of. With the same configuration, data, machine and versions it gives the same weights.
+
+    Args:
+        model: the whole configuration of the model.
+        name: of the model, for people.
+        data: where the data lies, or a built-in name.
+        split: per cent for train/val/test of data without a split of its own.
+        split_seed: of that split; not of the training, so that runs of several seeds share one split.
+        task: what is learnt; read off the data when None.
+        budget: steps, epochs, seconds or FLOPs.
+        seed: of the weights, the order and the augmentation.
+        batch_size: samples of one optimizer step; chosen by the amount of data when None.
+        accumulate: parts into which a batch is cut so that it fits into memory; the step is the same.
+        optimizer: AdamW (Loshchilov and Hutter 2019) or SGD with momentum, both torch's.
+        learning_rate: at its highest; chosen by the model's width when None.
+        weight_decay: of weights with two or more dimensions; norms and biases have none.
+        momentum: of SGD.
+        betas: of AdamW.
+        schedule: how the learning rate falls after the warm-up.
+        warmup: share of the budget in which it rises.
+        clip: largest norm of the gradient; 0 for none.
+        label_smoothing: share of the target given to all classes (Szegedy et al. 2016, section 7).
+        ema: decay of the moving average of the weights that is evaluated and kept; 0 for none.
+        precision: of the forward pass.
+        patience: evaluations without a better one after which training stops; 0 for never.
+        evaluate_every: steps; once an epoch, and at most 20 times, when None.
+        checkpoint_every: steps; at every evaluation when None.
+        keep: checkpoints kept beside the best and the last.
+        augment: "auto" or "none".
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        tensorboard: whether events are written for it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    model: dict[str, Any]
+    name: str
+    data: str
+    split: str | None = None
+    split_seed: int = Field(0, ge=0)
+    task: str | None = None
+    budget: str = "10epochs"
+    seed: int = Field(0, ge=0, lt=2**31)
+    batch_size: int | None = Field(None, ge=1)
+    accumulate: int = Field(1, ge=1)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float | None = Field(None, gt=0)
+    weight_decay: float = Field(0.05, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = Field(0.05, ge=0, lt=1)
+    clip: float = Field(1.0, ge=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    ema: float = Field(0.0, ge=0, lt=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    patience: int = Field(0, ge=0)
+    evaluate_every: int | None = Field(None, ge=1)
+    checkpoint_every: int | None = Field(None, ge=1)
+    keep: int = Field(1, ge=0)
+    augment: str = "auto"
+    device: str = "auto"
+    tensorboard: bool = True
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _budget(cls, value: Any) -> str:
+        return str(Budget.parse(value))
+
+    @field_validator("betas")
+    @classmethod
+    def _betas(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in value):
+            raise ValueError("must lie in [0, 1)")
+        return value
+
+    @classmethod
+    def parse(cls, where: str = "settings", **settings: Any) -> TrainingConfig:
+        """A checked configuration.
+
+        Raises:
+            UserError: an unknown key, with the nearest known one, or a value that will not do.
+        """
+        for key in settings:
+            if key not in cls.model_fields:
+                raise unknown(where, "setting", str(key), set(cls.model_fields) - {"model", "name"})
+        for key, value in settings.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"{where}: {key}", f"{value} is no finite number", f"set another {key}")
+        try:
+            return cls(**settings)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            key = ".".join(str(part) for part in fault["loc"]) or "settings"
+            said = fault["msg"].removeprefix("Value error, ")
+            value = settings.get(str(fault["loc"][0])) if fault["loc"] else None
+            message = f"{value!r} will not do: {said[0].lower() + said[1:]}"
+            raise UserError(f"{where}: {key}", message, f"set another {key}") from None
+
+    @classmethod
+    def read(cls, file: Path) -> TrainingConfig:
+        """A run's config.yaml.
+
+        Raises:
+            UserError: it is missing, no YAML, or not one of ours.
+        """
+        import yaml
+
+        if not file.is_file():
+            raise UserError(str(file.parent), "no config.yaml", "give the folder of a run")
+        try:
+            settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(str(file), f"is no YAML ({str(error).splitlines()[0]})", "restore the file") from None
+        if not isinstance(settings, dict):
+            raise UserError(str(file), "holds no settings", "restore the file")
+        return cls.parse(str(file), **{str(key): value for key, value in settings.items()})
+
+    def to_yaml(self) -> str:
+        """As written to config.yaml."""
+        import yaml
+
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def completed(self, samples: int) -> tuple[TrainingConfig, list[str]]:
+        """The configuration with what was left open chosen, and a line for each choice.
+
+        Args:
+            samples: of the training split.
+        """
+        chosen: dict[str, Any] = {}
+        if self.batch_size is None:
+            # some twenty steps an epoch: enough noise to learn from few samples, large enough for the kernels
+            chosen["batch_size"] = min(samples, 2 ** min(7, max(3, round(math.log2(max(samples, 1) / 20)))))
+        elif self.batch_size > samples:
+            chosen["batch_size"] = samples
+        if self.learning_rate is None:
+            if self.optimizer == "sgd":
+                chosen["learning_rate"] = 0.1
+            else:  # wider layers take smaller steps
+                width = self.model.get("d_model") or self.model.get("width") or 128
+                chosen["learning_rate"] = float(f"{min(3e-3, max(1e-4, 1.5e-3 * math.sqrt(64 / width))):.2g}")
+        if self.accumulate > (chosen.get("batch_size") or self.batch_size or 1):
+            raise UserError("accumulate", f"{self.accumulate} parts are more than a batch has samples", "set it lower")
+        notes = [f"{key.replace('_', ' ')} {value}" for key, value in chosen.items()]
+        return self.model_copy(update=chosen), notes

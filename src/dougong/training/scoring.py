@@ -1,0 +1,40 @@
+"""Measuring a model on a split."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import nn
+
+from dougong.tasks.task import Metrics, Task
+
+BATCH = 256
+
+
+@torch.no_grad()
+def score(
+    model: nn.Module, task: Task, split: str, device: torch.device | str = "cpu", precision: str = "float32"
+) -> tuple[dict[str, float], Metrics]:
+    """The task's metrics on a split, and the object that gathered them.
+
+    Args:
+        model: is put into evaluation mode, and back into the mode it had.
+        task: with its data.
+        split: "train", "val" or "test".
+        device: where the model is.
+        precision: "float32" or "bfloat16".
+    """
+    mode, metrics = model.training, task.new_metrics()
+    model.eval()
+    autocast: Any = contextlib.nullcontext()
+    if precision == "bfloat16":
+        autocast = torch.autocast(torch.device(device).type, torch.bfloat16)
+    for indices in torch.arange(task.size(split)).split(BATCH):
+        batch = task.batch(split, indices, train=False, epoch=0, seed=0).to(device)
+        with autocast:
+            output = model(*batch.inputs)
+        metrics.update(output, batch)
+    model.train(mode)
+    return metrics.compute(), metrics
