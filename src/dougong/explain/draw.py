@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,10 +33,9 @@ def draw(explanation: Explanation) -> Image:
     """The drawing, about 1400 pixels wide."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.font_manager import get_font_names
     from PIL import Image as images
 
-    fonts = [name for name in FONTS if name in get_font_names()]
+    explanation, fonts = drawable(explanation)
     shown = explanation.maps[:MOST_MAPS] if explanation.picture_seen is not None and len(explanation.maps) > 1 else ()
     map_rows = -(-len(shown) // MAPS_ACROSS)
     lines = sentences(explanation)
@@ -65,6 +65,26 @@ def draw(explanation: Explanation) -> Image:
     return images.open(file).convert("RGB")
 
 
+def drawable(explanation: Explanation) -> tuple[Explanation, list[str]]:
+    """The explanation with names that the fonts of this machine can write, and those fonts.
+
+    A class name in a script without a font is replaced by the class's number, and a note says so.
+    """
+    from matplotlib.font_manager import findfont, get_font, get_font_names
+
+    fonts = [name for name in FONTS if name in get_font_names()]
+    known: set[int] = set()
+    for name in fonts:
+        known |= set(get_font(findfont(name)).get_charmap())
+    target, source, notes = explanation.target, explanation.source, explanation.notes
+    if known and not all(ord(letter) in known for letter in target.name):
+        target = replace(target, name=f"class {target.index}")
+        notes = (*notes, "No font of this machine can write the class's name; the page (.html) shows it.")
+    if known and not all(ord(letter) in known for letter in source):
+        source = ""
+    return replace(explanation, target=target, source=source, notes=notes), fonts
+
+
 def title(explanation: Explanation) -> str:
     """What was asked, and by which method it was answered."""
     source = f"   ({explanation.source})" if explanation.source else ""
@@ -74,20 +94,12 @@ def title(explanation: Explanation) -> str:
 
 def sentences(explanation: Explanation) -> list[tuple[str, str, list[str]]]:
     """(heading, colour, lines) for the meaning, each check and each note."""
-    found = [("how to read it", INK, key(explanation))]
+    found = [("how to read it", INK, explanation.key())]
     for name, check in explanation.checks.items():
         word, colour = MARKS[check.passed]
         found.append((f"{name}: {word}", colour, check.meaning))
     found += [("note", FAINT, note) for note in explanation.notes]
     return [(heading, colour, textwrap.wrap(body, 158)) for heading, colour, body in found]
-
-
-def key(explanation: Explanation) -> str:
-    """What the colours stand for."""
-    most = float(np.abs(explanation.scores).max(initial=0))
-    if explanation.signed:
-        return f"Orange speaks for the class, blue against it: {explanation.meaning}. Full colour is {most:.2g}."
-    return f"The deeper the orange, the higher the score: {explanation.meaning}. Full colour is {most:.2g}."
 
 
 def _bare(axes: Any, heading: str) -> None:

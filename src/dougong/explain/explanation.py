@@ -15,6 +15,9 @@ from dougong.errors import UserError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+ALIKE = 1.2
+"""Shares of which the largest is less than this many times the smallest hardly differ."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -137,6 +140,16 @@ class Explanation:
         """The units with the highest scores, as (name, score)."""
         order = np.argsort(-self.scores, kind="stable")[:count]
         return [(self.units.names[index], float(self.scores[index])) for index in order]
+
+    def key(self) -> str:
+        """How to read the colours of the heat map."""
+        low, high = float(self.scores.min()), float(self.scores.max())
+        if self.signed:
+            most = max(abs(low), abs(high))
+            return f"Orange speaks for the class, blue against it: {self.meaning}. Full colour is {most:.2g}."
+        said = f"The deeper the orange, the higher the score: {self.meaning}. No colour is {low:.3g}, full {high:.3g}."
+        alike = high < ALIKE * low
+        return f"{said} The scores hardly differ: do not read much into the colours." if alike else said
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the picture, as JSON can hold it."""

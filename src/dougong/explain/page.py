@@ -65,16 +65,9 @@ def explanation_part(explanation: Explanation) -> str:
     right = deletion_chart(explanation)
     return (
         f'<div class="row"><div>{left}{maps(explanation)}</div><div>{right}</div></div>'
-        f"<p class=note>{escape(key(explanation))}</p>{checks(explanation)}"
+        f'<p class="note">By {escape(explanation.method)}. {escape(explanation.key())}</p>{checks(explanation)}'
         + "".join(f'<p class="note">{escape(note)}</p>' for note in explanation.notes)
     )
-
-
-def key(explanation: Explanation) -> str:
-    """How to read the colours."""
-    most = float(np.abs(explanation.scores).max(initial=0))
-    kind = "Orange speaks for the class, blue against it" if explanation.signed else "The deeper, the higher the score"
-    return f"By {explanation.method}. {kind}: {explanation.meaning}. Full colour is {most:.2g}."
 
 
 def checks(explanation: Explanation) -> str:

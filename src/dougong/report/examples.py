@@ -14,7 +14,7 @@ from dougong.explain import Explanation, explain
 from dougong.explain.colours import overlay
 from dougong.explain.page import explanation_part, image
 from dougong.parts.attention import Attention
-from dougong.report.predictions import Predictions
+from dougong.report.predictions import Predictions, thumbnail
 
 PATIENCE = 45.0
 """Seconds spent on explanations; those that would take longer are left out, and the page says so."""
@@ -36,8 +36,9 @@ def choose(models: Sequence[Predictions]) -> dict[int, str]:
         if places:
             chosen[places[0]] = why
 
-    all_right, none_right = right.all(0), ~right.any(0)
-    add(all_right, truth.min(0), "All models are right, and as sure as ever." if several else "Right, and surest of all.")
+    all_right, none_right = np.all(right, 0), ~np.any(right, 0)
+    surest = "All models are right, and as sure as ever." if several else "Right, and surest of all."
+    add(all_right, truth.min(0), surest)
     if several:
         spread = truth.max(0) - truth.min(0)
         add(~all_right & ~none_right, spread, "The models disagree most.")
@@ -84,7 +85,7 @@ def explanations(
         original = task.data.splits[split].pixels(number)
         true = first.classes[first.labels[number]]
         head = (
-            f"<figure>{image(original, first.where[number])}<figcaption>is <b>{escape(true)}</b><br>"
+            f"<figure>{image(thumbnail(original, 224), first.where[number])}<figcaption>is <b>{escape(true)}</b><br>"
             f'<span class="faint">{escape(first.where[number])}</span></figcaption></figure>'
         )
         parts.append(f'<h3>{escape(why)}</h3><div class="pictures">{head}{"".join(pictures)}</div>{"".join(blocks)}')

@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import nn
 
+from dougong.explain.page import page
 from dougong.report.predictions import Predictions, gallery
-from dougong.report.tables import confusion, facts, table
+from dougong.report.tables import confusion, facts, section, table
 
 WORST = 12
 """Mistakes shown of each model."""
@@ -25,8 +26,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def confusion_part(predictions: Predictions) -> str:
     """The confusion matrix, and how many samples it is of."""
     right, of = int(predictions.right.sum()), len(predictions.labels)
-    said = f'<p class="note">{right} of {of} test samples right. Rows are the true classes, columns what the model says.</p>'
-    return said + confusion(predictions.confusion(), predictions.classes)
+    said = f"{right} of {of} test samples right. Rows are the true classes, columns what the model says."
+    return f'<p class="note">{said}</p>' + confusion(predictions.confusion(), predictions.classes)
 
 
 def mistakes_part(predictions: Predictions, task: Any, split: str = "test") -> str:
@@ -35,8 +36,8 @@ def mistakes_part(predictions: Predictions, task: Any, split: str = "test") -> s
     if not worst:
         return "<p>It made no mistake on the test samples.</p>"
     said = (
-        f'<p class="note">{len(worst)} of {wrong} mistakes: those in which the model found the true class least probable. '
-        "Look at them first for wrong labels.</p>"
+        f'<p class="note">{len(worst)} of {wrong} mistakes: those in which the model found the true class least '
+        "probable. Look at them first for wrong labels.</p>"
     )
     return said + gallery(predictions, worst, task.data.splits[split])
 
@@ -57,7 +58,7 @@ def data_part(data: Mapping[str, Any]) -> str:
     shown = {
         name: value
         for name, value in data.items()
-        if name not in ("samples", "notes", "splits", "duplicates", "counts") and not is_long(value)
+        if name not in ("samples", "notes", "duplicates", "counts") and not is_long(value)
     }
     parts = [facts(shown)] if shown else []
     counts = data.get("counts")
@@ -95,3 +96,16 @@ def how_part(env: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         f"<h3>machine and versions</h3>{facts(env)}"
         f"<details><summary>configuration</summary>{facts(config)}</details>"
     )
+
+
+def whole(title: str, said: str, parts: Mapping[str, str]) -> str:
+    """A page of sections with their names above."""
+    anchors = {name: name.lower().replace(" ", "-") for name in parts}
+    links = "".join(f'<a href="#{anchor}">{escape(name)}</a>' for name, anchor in anchors.items())
+    body = "".join(section(name, part, anchors[name]) for name, part in parts.items())
+    return page(title, f"<h1>{escape(title)}</h1>{said}<nav>{links}</nav>{body}")
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A configuration as a dict."""
+    return config.model_dump() if hasattr(config, "model_dump") else dict(config)

@@ -1,0 +1,53 @@
+"""The report of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from dougong.figures import count, duration
+from dougong.report.curves import all_curves
+from dougong.report.examples import explanations
+from dougong.report.parts import confusion_part, cost_part, data_part, how_part, mistakes_part, plain, read_json, whole
+from dougong.report.predictions import predict_split
+from dougong.report.tables import facts
+
+
+def write_run_report(run: Any) -> Path:
+    """Write ``report.html`` into a run's folder: one file, no network, no script.
+
+    It holds the metrics, the learning curve, the confusion matrix, the worst mistakes, some predictions explained with
+    the checks of each explanation, the cost sheet, the data, and how all was measured.
+
+    Args:
+        run: a `dougong.training.Run`.
+    """
+    folder = Path(run.path)
+    model, task, config = run.model(), run.task(), plain(run.config)
+    predictions = predict_split(model, task)
+    name = str(config.get("name") or model.config["architecture"])
+    parts = {
+        "Result": result_part(run.result),
+        "Learning": all_curves({name: [run.metrics()]}, task.primary),
+        "Confusion": confusion_part(predictions),
+        "Worst mistakes": mistakes_part(predictions, task),
+        "Explanations": explanations({name: model}, task, {name: predictions}),
+        "Cost": cost_part(model, int(config.get("batch_size", 1))),
+        "Data": data_part(read_json(folder / "data.json")),
+        "How it was measured": how_part(read_json(folder / "env.json"), config),
+    }
+    path = folder / "report.html"
+    said = f"<p>Run <code>{escape(str(folder))}</code></p>"
+    path.write_text(whole(f"{name} on {task.data.name}", said, parts), encoding="utf-8")
+    return path
+
+
+def result_part(result: Mapping[str, Any]) -> str:
+    """The test metrics, and what they cost."""
+    test = {name: value for name, value in dict(result.get("test", {})).items() if isinstance(value, int | float)}
+    writers = {"parameters": count, "flops": count, "seconds": duration, "steps": count}
+    spent = {name: write(result[name]) for name, write in writers.items() if result.get(name) is not None}
+    left, right = f"<h3>on the test samples</h3>{facts(test)}", f"<h3>for</h3>{facts(spent)}"
+    return f'<div class="row"><div>{left}</div><div>{right}</div></div>'
