@@ -25,6 +25,13 @@ class UserError(Exception):
         return " ".join(f"{self.where}: {self.what}; {self.remedy}".split())
 
 
+class FailureError(Exception):
+    """Work that cannot go on, though neither the input nor the code is known to be wrong: a loss that is not finite.
+
+    Printed as the one line it was made with; the command line ends with exit code 1.
+    """
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like ``word``, or None when none is alike."""
     found = difflib.get_close_matches(str(word), [str(name) for name in known], n=1, cutoff=0.5)

@@ -22,7 +22,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from dougong import __version__, console
 from dougong.cli.settings import is_setting, merge, parse_settings, read_yaml
-from dougong.errors import UserError, nearest, unknown
+from dougong.errors import FailureError, UserError, nearest, unknown
 
 VERBS = ("models", "cost", "check", "train", "resume", "evaluate", "predict", "explain", "compare")
 
@@ -248,6 +248,8 @@ def execute(words: list[str]) -> int:
         if debug:
             raise
         said = " ".join(str(error).split()) or "no message"
+        if isinstance(error, FailureError):
+            return _end(said, 1, as_json)
         line = f"dougong: {type(error).__name__}: {said[:300]}; run it again with --debug to see where"
         return _end(line, 1, as_json)
     finally:

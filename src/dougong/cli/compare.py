@@ -48,6 +48,8 @@ def compare(
 
     comparison = run_comparison(chosen, data, budget=budget, seeds=seeds, task=task, split=split, out=out, **settings)
     page = write_comparison_report(comparison)
-    found = comparison.to_dict()
+    head, rows = comparison.table()
+    console.table(f"{data}, {budget} each, {seeds} seed{'' if seeds == 1 else 's'}", head, rows)
+    console.say()
     console.say(f"report: {page}")
-    return {**found, "report": str(page)}
+    return {**comparison.to_dict(), "report": str(page)}

@@ -40,6 +40,7 @@ def train(
     if data is None:
         raise UserError("--data", "is missing", "name the data, as in --data digits")
     chosen = trained(name, settings.pop("model", {}))
+    settings.pop("name", None)  # of a run's config.yaml: the new run has its own
     from dougong.training import train as run_training
 
     run = run_training(chosen, data, budget=budget, task=task, split=split, seed=seed, out=out, **settings)
