@@ -123,7 +123,7 @@ class Checkpoints:
 
     def newest(self) -> tuple[str | None, list[str]]:
         """The newest undamaged checkpoint, and a line for each damaged one that was passed over."""
-        passed = []
+        passed: list[str] = []
         for name in reversed(self.names()):
             fault = self.fault(name)
             if fault is None:

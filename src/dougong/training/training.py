@@ -108,6 +108,7 @@ def start(config: TrainingConfig, task: Task, folder: Path, lines: list[str]) ->
         raise UserError(str(folder), f"cannot be made ({error.strerror})", "give another folder by --out") from None
     write_text(folder / "config.yaml", config.to_yaml())
     write_json(folder / "env.json", environment())
+    assert task.data is not None
     write_json(folder / "data.json", task.data.describe())
     journal = Journal(folder, tensorboard=config.tensorboard)
     for line in lines:
