@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from dougong.data.batching import epoch_order
+from dougong.errors import FailureError
 from dougong.tasks.task import Batch, Task
 from dougong.training.budget import Budget
 from dougong.training.checkpoints import (
@@ -38,7 +39,7 @@ from dougong.training.scoring import score
 EVALUATIONS = 20  # at most, unless the configuration says how often
 
 
-class TrainingError(Exception):
+class TrainingError(FailureError):
     """Training cannot go on: the loss or a gradient is no longer finite."""
 
 
