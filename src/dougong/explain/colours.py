@@ -57,5 +57,5 @@ def data_uri(picture: np.ndarray) -> str:
 
     image, file = Image.fromarray(np.ascontiguousarray(picture)), io.BytesIO()
     small = max(image.size) <= 96
-    image.save(file, "PNG", optimize=True) if small else image.save(file, "JPEG", quality=85)
+    image.save(file, "PNG", optimize=True) if small else image.save(file, "JPEG", quality=80)
     return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -54,7 +55,7 @@ def write_comparison_report(comparison: Any) -> Path:
         "Explanations": of_seed + explanations(models, task, predictions),
         "Cost": tabs("cost", {name: cost_part(models[name], int(configs[name]["batch_size"] or 1)) for name in names}),
         "Data": data_part(read_json(first[names[0]].path / "data.json")),
-        "How it was measured": how_part(comparison.environment or read_json(first[names[0]].path / "env.json"), configs),
+        "How it was measured": how_part(comparison.environment, configs),
     }
     path = folder / "report.html"
     title = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
@@ -67,8 +68,9 @@ def summary(comparison: Any) -> str:
     """What was compared, and how it came out, in two sentences."""
     best, others = comparison.rows[0], comparison.rows[1:]
     seeds = len(comparison.seeds)
+    budget = re.sub(r"(?<=\d)([a-z]{2,}|s|h)$", r" \1", str(comparison.budget))
     terms = (
-        f"Each model had a budget of {comparison.budget} on the same split of {comparison.data}, with "
+        f"Each model had a budget of {budget} on the same split of {comparison.data}, with "
         f"{seeds} seed{'s' if seeds > 1 else ''}; {comparison.samples} test samples."
     )
     said = f"{best.name} came out best, with a mean test {comparison.metric} of {best.mean:.4f}"
@@ -94,9 +96,9 @@ def result_part(comparison: Any) -> str:
     seeds = [[row.name, *(f"{score:.4f}" for score in row.scores)] for row in comparison.rows]
     several = len(comparison.seeds) > 1
     said = (
-        f"The mean of test {comparison.metric} over {len(comparison.seeds)} seeds, with the 95 % interval of that mean by "
-        "Student's t: what other seeds would give. p is of a paired randomisation test on the test samples against the "
-        "best model, corrected for their number by Holm's rule: what other test samples would give. Latency is the "
+        f"The mean of test {comparison.metric} over {len(comparison.seeds)} seeds, with the 95 % interval of that mean "
+        "by Student's t: what other seeds would give. p is of a paired randomisation test on the test samples against "
+        "the best model, corrected for their number by Holm's rule: what other test samples would give. Latency is the "
         "median time of a forward pass of 1 or 64 inputs, the models taking turns; memory is the peak with 64 inputs. "
         "The best value of a column is bold."
         if several else
@@ -120,7 +122,8 @@ def cost_plots(comparison: Any) -> str:
             for number, row in enumerate(comparison.rows)
         ]  # fmt: skip
         x, y = Axis(f"{words} (logarithmic)", log=True, write=write), Axis(f"test {comparison.metric}")
-        panes[f"by {name}"] = f'<div style="max-width:680px">{dot_chart(dots, x, y, f"{comparison.metric} by {words}")}</div>'
+        chart = dot_chart(dots, x, y, f"{comparison.metric} by {words}")
+        panes[f"by {name}"] = f'<div class="half">{chart}</div>'
     better = "higher" if comparison.higher_is_better else "lower"
     note = f"Further left is cheaper, {better} is better. Bars are the 95 % intervals over seeds."
     return tabs("costs", panes) + f'<p class="note">{note}</p>'

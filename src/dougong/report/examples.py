@@ -15,7 +15,9 @@ from dougong.explain.colours import overlay
 from dougong.explain.page import explanation_part, image
 from dougong.parts.attention import Attention
 from dougong.report.predictions import Predictions, thumbnail
+from dougong.report.tables import tabs
 
+MOST_MODELS = 6
 PATIENCE = 45.0
 """Seconds spent on explanations; those that would take longer are left out, and the page says so."""
 
@@ -37,7 +39,7 @@ def choose(models: Sequence[Predictions]) -> dict[int, str]:
             chosen[places[0]] = why
 
     all_right, none_right = np.all(right, 0), ~np.any(right, 0)
-    surest = "All models are right, and as sure as ever." if several else "Right, and surest of all."
+    surest = "All models are right, and surely so." if several else "Right, and surest of all."
     add(all_right, truth.min(0), surest)
     if several:
         spread = truth.max(0) - truth.min(0)
@@ -46,7 +48,7 @@ def choose(models: Sequence[Predictions]) -> dict[int, str]:
     else:
         add(none_right, -truth[0], "The worst mistake.")
         add(none_right, -truth[0], "The second worst mistake.")
-    add(all_right, -truth.min(0), "Right, but only just.")
+    add(all_right, -truth.min(0), "All models are right, one of them only just." if several else "Right, but only just.")
     return chosen
 
 
@@ -62,11 +64,13 @@ def explanations(
         split: where the samples are from.
     """
     first = next(iter(predictions.values()))
+    shown = dict(list(models.items())[:MOST_MODELS])
     parts, started, slowest, left_out = [INTRODUCTION], time.monotonic(), 0.0, 0
     for number, why in choose(list(predictions.values())).items():
         sample = batch_of(task, split, number)
-        blocks, pictures = [], []
-        for name, model in models.items():
+        blocks: dict[str, str] = {}
+        pictures = []
+        for name, model in shown.items():
             for method in methods_for(model):
                 begun = time.monotonic()
                 if begun - started + slowest > PATIENCE:
@@ -76,10 +80,7 @@ def explanations(
                 slowest = max(slowest, time.monotonic() - begun)
                 sure = predictions[name].right[number]
                 pictures.append(small_heat(name, found, bool(sure)))
-                blocks.append(
-                    f"<details><summary>{escape(name)}, {escape(method)}: checks and deletion curve</summary>"
-                    f"{explanation_part(found)}</details>"
-                )
+                blocks[f"{name}, {method}"] = explanation_part(found)
         if not pictures:
             continue
         original = task.data.splits[split].pixels(number)
@@ -88,7 +89,12 @@ def explanations(
             f"<figure>{image(thumbnail(original, 224), first.where[number])}<figcaption>is <b>{escape(true)}</b><br>"
             f'<span class="faint">{escape(first.where[number])}</span></figcaption></figure>'
         )
-        parts.append(f'<h3>{escape(why)}</h3><div class="pictures">{head}{"".join(pictures)}</div>{"".join(blocks)}')
+        parts.append(
+            f'<h3>{escape(why)}</h3><div class="pictures explained">{head}{"".join(pictures)}</div>'
+            f"<details><summary>checks and deletion curves</summary>{tabs(f'why-{number}', blocks)}</details>"
+        )
+    if len(models) > len(shown):
+        parts.append(f'<p class="note">Of {len(models)} models the first {len(shown)} are explained.</p>')
     if left_out:
         parts.append(
             f'<p class="note">{left_out} more were left out: on this machine one takes up to {slowest:.0f} s. '
@@ -101,7 +107,7 @@ INTRODUCTION = (
     "<p>Integrated gradients say what each part of the picture adds to the class that the model gives: orange speaks "
     "for it, blue against it. Rollout, for models with attention, says which patches the answer was mixed from, "
     "whatever the class. Each explanation was tested itself; how many tests it passed stands under it, and what they "
-    "mean is below it.</p>"
+    "mean unfolds below it.</p>"
 )
 
 
@@ -130,6 +136,6 @@ def small_heat(name: str, found: Explanation, right: bool) -> str:
     words = f"heat map, {name}, {found.method}"
     return (
         f"<figure>{image(overlay(seen, found.scores, found.units.owner, found.signed), words)}<figcaption>"
-        f"<b>{escape(name)}</b>: {escape(found.target.name)} ({found.target.probability:.1%}) "
-        f"{'✓' if right else '✗'}<br>{escape(found.method)}<br>{verdict}</figcaption></figure>"
+        f"<b>{escape(name)}</b> says {escape(found.target.name)} ({found.target.probability:.1%}), "
+        f"{'right' if right else 'wrong'}<br>{escape(found.method)}<br>{verdict}</figcaption></figure>"
     )

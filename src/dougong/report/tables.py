@@ -10,6 +10,8 @@ import numpy as np
 
 MOST_CLASSES = 20
 """A confusion matrix of more classes than this is no longer readable; its largest entries are listed instead."""
+MOST_TABS = 12
+"""As many as the style sheet knows."""
 
 
 def table(
@@ -107,10 +109,14 @@ def tabs(group: str, panes: Mapping[str, str]) -> str:
 
     Args:
         group: a name that no other tabs of the page have; letters, digits and hyphens.
-        panes: by the text of the tab, their HTML; at most 12.
+        panes: by the text of the tab, their HTML; more than 12 are folded instead.
     """
     if len(panes) == 1:
         return next(iter(panes.values()))
+    if len(panes) > MOST_TABS:
+        return "".join(
+            f"<details><summary>{escape(name)}</summary>{body}</details>" for name, body in panes.items()
+        )
     heads, bodies = [], []
     for number, (name, body) in enumerate(panes.items()):
         shown = " checked" if number == 0 else ""
