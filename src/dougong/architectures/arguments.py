@@ -9,6 +9,9 @@ from annotated_types import Ge, Gt, Len, Lt
 Count = Annotated[int, Gt(0)]
 """A whole number, at least 1."""
 
+Counts = Annotated[list[Count], Len(1)]
+"""Whole numbers, at least one of them."""
+
 Share = Annotated[float, Ge(0), Lt(1)]
 """A share from 0 to below 1."""
 

@@ -126,25 +126,36 @@ def resolve(model: str | dict[str, Any], **changes: Any) -> dict[str, Any]:
     Raises:
         UserError: an unknown name or argument, an argument that is missing, or of the wrong type.
     """
-    where = model if isinstance(model, str) else "model"
-    if isinstance(model, str):
-        if model in sizes():
-            config = dict(sizes()[model].config)
-        elif model in families():
-            config = {"architecture": model}
-        else:
-            raise unknown(model, "model", model, [*sizes(), *families()])
+    if not isinstance(model, str):
+        return check({**model, **changes}, "model")
+    if model in sizes():
+        config = sizes()[model].config
+    elif model in families():
+        config = {"architecture": model}
     else:
-        config = dict(model)
-    config.update(changes)
-    name = config.pop("architecture", None)
+        raise unknown(model, "model", model, [*sizes(), *families()])
+    return check({**config, **changes}, model)
+
+
+def check(config: dict[str, Any], where: str) -> dict[str, Any]:
+    """A configuration with every argument's value.
+
+    Args:
+        config: ``{"architecture": ..., ...}``.
+        where: it came from; errors name it.
+
+    Raises:
+        UserError: as `resolve`.
+    """
+    arguments = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
+    name = arguments.pop("architecture", None)
     if name is None:
         raise UserError(
             where, "the configuration names no architecture", 'add "architecture", one of ' + ", ".join(families())
         )
-    if name not in families():
+    if not isinstance(name, str) or name not in families():
         raise unknown(where, "architecture", str(name), families())
-    return {"architecture": name, **_checked(families()[name], config, where)}
+    return {"architecture": name, **_checked(families()[name], arguments, where)}
 
 
 def _checked(family: Family, config: dict[str, Any], where: str) -> dict[str, Any]:

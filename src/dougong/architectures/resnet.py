@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from dougong.architectures.arguments import Count, Side
+from dougong.architectures.arguments import Count, Counts, Side
 from dougong.architectures.registry import architecture
 from dougong.frames.branch import Add, Branch
 from dougong.frames.model import Model
@@ -30,7 +30,7 @@ BODIES = {"basic": (1, basic_convolutions), "bottleneck": (4, bottleneck_convolu
 def resnet(
     *,
     image_size: Side = 224,
-    layers: list[Count] = [3, 4, 6, 3],  # noqa: B006 - copied when it is checked
+    layers: Counts = [3, 4, 6, 3],  # noqa: B006 - copied when it is checked
     width: Count = 64,
     block: Literal["basic", "bottleneck"] = "bottleneck",
     stem: Literal["imagenet", "small"] = "imagenet",

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from dougong.architectures.registry import families, resolve
-from dougong.errors import UserError, unknown
+from dougong.architectures.registry import check, families, resolve
+from dougong.errors import UserError
 
 
 def build(
@@ -35,24 +35,31 @@ def build(
         UserError: an unknown name or argument, or sizes that do not fit together.
     """
     config = resolve(model, **changes)
-    if seed is not None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return build(config, device=device, dtype=dtype)
+    where = model if isinstance(model, str) else config["architecture"]
+    if seed is None:
+        return _built(config, where, device, dtype)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _built(config, where, device, dtype)
+
+
+def _built(
+    config: dict[str, Any], where: str, device: torch.device | str | None, dtype: torch.dtype | None
+) -> nn.Module:
+    """The model of a checked configuration; errors name ``where`` it came from."""
     arguments = {key: value for key, value in config.items() if key != "architecture"}
     family = families()[config["architecture"]]
     before = torch.get_default_dtype()
     try:
         torch.set_default_dtype(dtype or before)
         with torch.device(device or torch.get_default_device()):
-            built = family.function(**arguments, **family.fixed)
+            model = family.function(**arguments, **family.fixed)
     except ValueError as error:
-        where = model if isinstance(model, str) else config["architecture"]
         raise UserError(where, str(error), "change the configuration so that the sizes fit") from None
     finally:
         torch.set_default_dtype(before)
-    built.config = config  # type: ignore[assignment]
-    return built
+    model.config = config  # type: ignore[assignment]
+    return model
 
 
 def shared_names(model: nn.Module) -> dict[str, list[str]]:
@@ -105,9 +112,8 @@ def load(
     if (folder / "model" / "config.json").is_file():
         folder = folder / "model"
     config = read_config(folder)
-    model = build(config, device="meta")
+    model = _built(config, str(folder / "config.json"), "meta", None)
     fill(model, folder / "model.safetensors", device=device, dtype=dtype)
-    model.config = config  # type: ignore[assignment]
     return model.eval()
 
 
@@ -124,13 +130,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(str(folder), "no config.json", "give a run's folder or a model's, which holds config.json")
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(str(file), f"is no JSON ({error})", "restore the file") from None
     if not isinstance(config, dict) or "architecture" not in config:
         raise UserError(str(file), 'names no "architecture"', "give a model saved by dougong")
-    if config["architecture"] not in families():
-        raise unknown(str(file), "architecture", str(config["architecture"]), families())
-    return resolve(config)
+    return check(config, str(file))
 
 
 def fill(
@@ -159,6 +163,8 @@ def fill(
                 if tensor.shape != expected[first].shape:
                     shapes = f"{tuple(tensor.shape)}, not {tuple(expected[first].shape)}"
                     raise UserError(str(file), f"{first} is {shapes}", "give the file that belongs to its config.json")
+                if tensor.is_floating_point() != expected[first].is_floating_point():
+                    raise UserError(str(file), f"{first} holds {tensor.dtype}", "give the file as it was saved")
                 _place(model, others, tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor)
     except SafetensorError as error:
         raise UserError(str(file), f"is no safetensors file ({error})", "restore or save it again") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dougong.architectures.arguments import Count, Share, Side
+from dougong.architectures.arguments import Count, Counts, Share, Side
 from dougong.architectures.inputs import hidden_feature, sequence_embedding
 from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch, Replace
@@ -22,7 +22,7 @@ def textcnn(
     patch_size: Side | None = None,
     d_model: Count = 300,
     n_filters: Count = 100,
-    widths: list[Count] = [3, 4, 5],  # noqa: B006 - copied when it is checked
+    widths: Counts = [3, 4, 5],  # noqa: B006 - copied when it is checked
     n_classes: Count | None = 2,
     dropout: Share = 0.5,
 ) -> Model:
