@@ -1,0 +1,307 @@
+"""Identical blocks are traced twice and then repeated: a stack of 96 costs as much to trace as one of 3.
+
+The first of a run of identical blocks may do work that the others share (a mask's table), so it is traced, and so is
+the second, which stands for all that follow. Any of these that is called with other shapes, or with other
+surroundings, is traced itself. tests/cost holds folded against unfolded, to the last byte.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dougong.cost.ledger import Ledger
+from dougong.cost.tracing import Tracer, tensors
+
+PLAIN = (int, float, bool, str, bytes, complex, type(None), torch.dtype, torch.Size, type, torch.device)
+
+
+class Unfoldable(Exception):
+    """A block was used in a way that its record does not cover: trace again without folding."""
+
+
+@dataclasses.dataclass
+class Run:
+    """Consecutive identical blocks of one container.
+
+    Args:
+        paths: of all of them, in order.
+        blocks: the same as modules.
+    """
+
+    paths: list[str]
+    blocks: list[nn.Module]
+    traced: int = 0  # calls of the second block
+    repeated: int = 0  # calls answered from its record
+    signature: Any = None
+    answer: list[tuple[torch.Size, tuple[int, ...], torch.dtype, bool]] = dataclasses.field(default_factory=list)
+    as_tuple: bool = False
+    input_lived: int | None = None  # the second block's input, if the graph may have kept it
+    keep: bool = False
+    retained: int = 0
+    above: int = 0  # the peak of the second block, over what was alive when it began
+    backward_above: int = 0
+    retained_by_path: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def factor(self) -> float:
+        """What the second block's operations are to be multiplied by."""
+        return 1 + self.repeated / self.traced if self.traced else 1
+
+
+def describe(value: Any, depth: int = 0) -> Any:
+    """A value as something that is equal only if the values are."""
+    if isinstance(value, PLAIN):
+        return value
+    if isinstance(value, Tensor):
+        return (tuple(value.shape), value.stride(), value.dtype, value.requires_grad)
+    if isinstance(value, list | tuple | set | frozenset) and depth < 3:
+        return (type(value), *[describe(item, depth + 1) for item in value])
+    if isinstance(value, dict) and depth < 3:
+        return (dict, *[(key, describe(item, depth + 1)) for key, item in value.items()])
+    try:
+        if type(value).__eq__ is not object.__eq__:
+            hash(value)
+            return value  # a frozen value compares itself
+    except TypeError:
+        pass
+    return id(value)
+
+
+def signature(module: nn.Module, known: dict[int, Any]) -> Any:
+    """What makes two blocks identical: classes, attributes, and the shapes of all parameters and buffers, at any depth."""
+    if id(module) in known:
+        return known[id(module)]
+    own = [(key, describe(value)) for key, value in module.__dict__.items() if key not in INTERNAL]
+    hooked = bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+    held = [(key, describe(value)) for named in (module._parameters, module._buffers) for key, value in named.items()]
+    below = [(key, None if child is None else signature(child, known)) for key, child in module._modules.items()]
+    known[id(module)] = (type(module), tuple(own), hooked, module.training, tuple(held), tuple(below))
+    return known[id(module)]
+
+
+INTERNAL = frozenset(nn.Module().__dict__)
+
+
+def runs(model: nn.Module, path: str = "", known: dict[int, Any] | None = None) -> Iterator[Run]:
+    """The longest runs of at least 3 identical neighbours, at any depth outside the repeated ones."""
+    known = {} if known is None else known
+    children = [(name, child) for name, child in model._modules.items() if child is not None]
+    signatures = [signature(child, known) if len(children) > 2 else index for index, (_, child) in enumerate(children)]
+    index = 0
+    while index < len(children):
+        end = index + 1
+        while end < len(children) and signatures[end] == signatures[index]:
+            end += 1
+        members = children[index:end]
+        blocks = [block for _, block in members]
+        distinct = len({id(block) for block in blocks}) == len(blocks)
+        if len(members) >= 3 and distinct and any(True for _ in blocks[0].parameters()):
+            yield Run([f"{path}{name}" for name, _ in members], blocks)
+            members = members[:2]
+        for name, child in members:
+            yield from runs(child, f"{path}{name}.", known)
+        index = end
+
+
+class Repeat(torch.autograd.Function):
+    """Stands for a block in the graph: gives tensors like the second block's, and gradients like its inputs."""
+
+    @staticmethod
+    def forward(ctx: Any, run: Run, tracer: Tracer, path: str, first: Tensor | None, *inputs: Tensor) -> Any:
+        ctx.run, ctx.tracer, ctx.path = run, tracer, path
+        ctx.like = [
+            (tensor.shape, tensor.stride(), tensor.dtype) if tensor.requires_grad else None for tensor in inputs
+        ]
+        ctx.kept = first if run.keep else None
+        ctx.set_materialize_grads(False)
+        made = tuple(blank(shape, stride, dtype) for shape, stride, dtype, _ in run.answer)
+        return made if run.as_tuple else made[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        tracer, run = ctx.tracer, ctx.run
+        tracer.ledger.bump(run.backward_above)
+        ctx.kept = None
+        tracer.release(run, ctx.path)
+        made = [None if like is None else blank(*like) for like in ctx.like]
+        for tensor in made:
+            if tensor is not None:
+                tracer.ledger.see(tensor, ctx.path)
+        return (None, None, None, None, *made)
+
+
+def blank(shape: Any, stride: Any, dtype: torch.dtype) -> Tensor:
+    """An empty tensor."""
+    return torch.empty_strided(shape, stride, dtype=dtype, device="meta")
+
+
+class FoldingTracer(Tracer):
+    """A tracer that repeats what it knows of a block instead of running all that are identical.
+
+    Args:
+        model: whose blocks are looked at.
+        ledger: of what is alive.
+    """
+
+    def __init__(self, model: nn.Module, ledger: Ledger) -> None:
+        super().__init__(model, ledger)
+        self.runs = list(runs(model))
+        names: dict[int, int] = {}
+        for module in model.modules():
+            for parameter in module._parameters.values():
+                if parameter is not None:
+                    names[id(parameter)] = names.get(id(parameter), 0) + 1
+        # a parameter that blocks share has one gradient, not one a block
+        self.runs = [run for run in self.runs if all(names[id(p)] == 1 for b in run.blocks for p in b.parameters())]
+        self.parameter_bytes = {
+            id(run): sum(p.numel() * p.element_size() for p in run.blocks[1].parameters() if p.requires_grad)
+            for run in self.runs
+        }
+
+    @contextmanager
+    def folding(self) -> Iterator[FoldingTracer]:
+        """Put the records in the place of the blocks while this lasts."""
+        replaced = []
+        try:
+            for run in self.runs:
+                for index, block in enumerate(run.blocks[1:], 1):
+                    block.__dict__["forward"] = self._replacement(run, index, block.forward)
+                    replaced.append(block)
+            yield self
+        finally:
+            for block in replaced:
+                del block.__dict__["forward"]
+
+    def _replacement(self, run: Run, index: int, forward: Any) -> Any:
+        def record(*args: Any, **kwargs: Any) -> Any:
+            return self._record(run, forward, args, kwargs)
+
+        def repeat(*args: Any, **kwargs: Any) -> Any:
+            if not run.answer or self._asked(args, kwargs) != run.signature:
+                return forward(*args, **kwargs)
+            return self._repeat(run, run.paths[index], args, kwargs)
+
+        return record if index == 1 else repeat
+
+    @staticmethod
+    def _asked(args: Any, kwargs: Any) -> Any:
+        return describe(args), describe(kwargs), torch.is_grad_enabled()
+
+    def _record(self, run: Run, forward: Any, args: Any, kwargs: Any) -> Any:
+        asked = self._asked(args, kwargs)
+        if run.traced and asked != run.signature:
+            raise Unfoldable(run.paths[1])
+        run.traced += 1
+        run.signature = asked
+        ledger, first = self.ledger, first_tensor(args)
+        before, window = ledger.live, ledger.window
+        by_path = ledger.by_path()
+        start = ledger.open_window()
+        out = forward(*args, **kwargs)
+        run.above = ledger.window - start
+        ledger.window = max(window, ledger.window)
+        made = [out] if isinstance(out, Tensor) else list(out) if isinstance(out, tuple) else []
+        storages = {tensor.untyped_storage()._cdata for tensor in tensors(list(args))}
+        usual = made and all(isinstance(t, Tensor) and t.untyped_storage()._cdata not in storages for t in made)
+        if not usual:
+            run.answer = []  # something else than fresh tensors: run each block
+            return out
+        run.as_tuple = isinstance(out, tuple)
+        run.answer = [(t.shape, t.stride(), t.dtype, t.requires_grad) for t in made]
+        own = sum(t.untyped_storage().nbytes() for t in made)
+        run.retained = ledger.live - before - own
+        after = ledger.by_path()
+        for tensor in made:
+            after[ledger.kept[tensor.untyped_storage()._cdata][1]] -= tensor.untyped_storage().nbytes()
+        run.retained_by_path = {
+            path: n - by_path.get(path, 0) for path, n in after.items() if n != by_path.get(path, 0)
+        }
+        run.input_lived = None if first is None else first.untyped_storage()._cdata
+        if torch.is_grad_enabled() and first is not None and first.requires_grad and made[0].requires_grad:
+            self._watch_backward(run, first, made[0])
+        return out
+
+    def _watch_backward(self, run: Run, first: Tensor, last: Tensor) -> None:
+        """Measure the peak of the second block's backward pass, between the gradients of its output and its input."""
+        ledger = self.ledger
+        began: list[tuple[int, int]] = []
+
+        def begin(gradient: Tensor) -> None:
+            began.append((ledger.window, ledger.open_window()))
+
+        def end(gradient: Tensor) -> None:
+            if began:
+                window, start = began.pop()
+                run.backward_above = ledger.window - start
+                ledger.window = max(window, ledger.window)
+
+        last.register_hook(begin)
+        first.register_hook(end)
+
+    def _repeat(self, run: Run, path: str, args: Any, kwargs: Any) -> Any:
+        ledger, first = self.ledger, first_tensor(args)
+        if not run.repeated:
+            run.keep = run.input_lived in ledger.kept
+        run.repeated += 1
+        ledger.bump(run.above)
+        needed = [tensor for tensor in all_tensors((args, kwargs)) if tensor.requires_grad]
+        self.silent = True
+        try:
+            if torch.is_grad_enabled() and any(wanted for *_, wanted in run.answer):
+                if not needed:  # its own parameters want gradients
+                    needed = [torch.empty(0, device="meta", requires_grad=True)]
+                out = Repeat.apply(run, self, path, first, *needed)
+                ledger.live += run.retained
+            else:
+                made = tuple(blank(shape, stride, dtype) for shape, stride, dtype, _ in run.answer)
+                out = made if run.as_tuple else made[0]
+        finally:
+            self.silent = False
+        for tensor in tensors(out):
+            ledger.see(tensor, path)
+        ledger.bump()
+        return out
+
+    def release(self, run: Run, path: str) -> None:
+        """A repeated block's backward pass is over: what it kept is freed, its gradients are there."""
+        self.ledger.live -= run.retained
+        self.ledger.gradients += self.parameter_bytes[id(run)]
+        self.ledger.bump()
+
+    def factor(self, path: str) -> float:
+        """How many blocks an operation of this module stands for."""
+        product = 1.0
+        for run in self.runs:
+            if path == run.paths[1] or path.startswith(run.paths[1] + "."):
+                product *= run.factor
+        return product
+
+
+def first_tensor(args: Any) -> Tensor | None:
+    """The first tensor among a block's arguments: the stream."""
+    return next((item for item in args if isinstance(item, Tensor)), None)
+
+
+def all_tensors(value: Any, depth: int = 0) -> list[Tensor]:
+    """Every tensor in arguments, inside sequences, dictionaries and dataclasses too."""
+    if isinstance(value, Tensor):
+        return [value]
+    if depth > 4:
+        return []
+    items: Any = ()
+    if isinstance(value, list | tuple):
+        items = value
+    elif isinstance(value, dict):
+        items = value.values()
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        items = [getattr(value, field.name) for field in dataclasses.fields(value)]
+    found: list[Tensor] = []
+    for item in items:
+        found += [tensor for tensor in all_tensors(item, depth + 1) if not any(tensor is other for other in found)]
+    return found
