@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -55,12 +53,3 @@ def lstm(digits: tuple[Tensor, Tensor]) -> nn.Module:
 @pytest.fixture(scope="session")
 def resnet(digits: tuple[Tensor, Tensor]) -> nn.Module:
     return trained(RESNET, digits, 3)
-
-
-@pytest.fixture
-def chromium() -> str:
-    """The system's Chromium."""
-    path = "/usr/bin/chromium"
-    if not Path(path).exists():
-        pytest.skip("no /usr/bin/chromium: apt-get install chromium, and this runs")
-    return path

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.pages import browsing, check_self_contained
 from torch import Tensor, nn
 
 import dougong as dg
 from dougong.errors import UserError
+from dougong.explain.draw import drawable
 from dougong.explain.subject import grid_units
 
 
@@ -24,36 +25,13 @@ class Task:
         return {"classes": [f"<b>{digit}</b>" for digit in range(10)], "mean": [0.5] * 3, "std": [0.25] * 3}
 
 
-class Balanced(HTMLParser):
-    """Counts open tags, and remembers every address."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.addresses: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "data", "srcset")]
-        if tag not in ("meta", "link", "img", "br", "input"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        pass
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 @pytest.mark.parametrize("method", ["attention", "rollout", "integrated-gradients"])
 def test_save(method: str, vit: nn.Module, digits: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     explanation = dg.explain(vit, digits[0][1500], method=method, task=Task())
     drawn = Image.open(explanation.save(tmp_path / "x.png"))
     assert drawn.width > 1000 and drawn.height > 400 and np.unique(np.asarray(drawn)).size > 50
     page = explanation.save(tmp_path / "x.html").read_text(encoding="utf-8")
-    parser = Balanced()
-    parser.feed(page)
-    assert not parser.open and all(address.startswith("data:") for address in parser.addresses)
-    assert "http" not in page.replace("http-equiv", "") and "<script" not in page
+    check_self_contained(page)
     assert "<b>" not in page and "&lt;b&gt;" in page, "class names are text, not tags"
     held = json.loads(explanation.save(tmp_path / "x.json").read_text(encoding="utf-8"))
     assert held["scores"] == explanation.scores.tolist() and held["method"] == method
@@ -130,19 +108,23 @@ def test_large_pictures_are_scored_in_cells() -> None:
     assert explanation.units.boxes[1] == (4, 0, 8, 4)
 
 
-def test_page_in_a_browser(chromium: str, vit: nn.Module, digits: tuple[Tensor, Tensor], tmp_path: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright, and this runs")
+def test_page_in_a_browser(vit: nn.Module, digits: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     path = dg.explain(vit, digits[0][0], method="attention", task=Task()).save(tmp_path / "x.html")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        said: list[str] = []
-        asked: list[str] = []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri())
+    with browsing(path) as page:
         assert page.locator("svg.chart path.line").count() == 3
         assert all(page.evaluate("[...document.images].map(i => i.complete && i.naturalWidth > 0)"))
-        browser.close()
-    assert said == [] and [url for url in asked if not url.startswith(("data:", "file:"))] == []
+        assert page.locator("text=<b>0</b>").count() > 0
+
+
+def test_names_that_no_font_can_write(vit: nn.Module, digits: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+    """A private character has no picture in any font: the drawing falls back to the number, the page keeps the name."""
+
+    class Strange(Task):
+        def describe(self) -> dict:
+            return {"classes": [f"\ue0a1{digit}" for digit in range(10)]}
+
+    explanation = dg.explain(vit, digits[0][0], task=Strange())
+    shown, _ = drawable(explanation)
+    assert shown.target.name == f"class {explanation.target.index}" and "No font" in shown.notes[-1]
+    assert "\ue0a1" in explanation.html()
+    assert drawable(dg.explain(vit, digits[0][0]))[0].target.name == str(explanation.target.index)

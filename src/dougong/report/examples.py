@@ -48,7 +48,8 @@ def choose(models: Sequence[Predictions]) -> dict[int, str]:
     else:
         add(none_right, -truth[0], "The worst mistake.")
         add(none_right, -truth[0], "The second worst mistake.")
-    add(all_right, -truth.min(0), "All models are right, one of them only just." if several else "Right, but only just.")
+    barely = "All models are right, one of them only just." if several else "Right, but only just."
+    add(all_right, -truth.min(0), barely)
     return chosen
 
 
