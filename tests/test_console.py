@@ -16,12 +16,14 @@ import pytest
 from dougong import console, figures
 
 WORK = """
+import time
 from dougong import console
 with console.progress(3, "outer", unit="runs") as outer:
     for i in range(3):
         with console.progress(20, f"inner {i}", unit="steps") as inner:
             for j in range(20):
                 inner.advance(loss=0.5)
+            time.sleep(0.6 if i == 2 else 0)
         outer.advance()
         console.say(f"run {i} done")
 console.table("Scores", ["model", "accuracy"], [["vit [red]", 0.97134]])
@@ -39,6 +41,7 @@ def test_results_and_progress_are_apart() -> None:
     assert done.stdout.splitlines()[:3] == ["run 0 done", "run 1 done", "run 2 done"]
     assert "\x1b" not in done.stdout + done.stderr
     assert "inner 2: 20/20 steps (100 %)  loss 0.5" in done.stderr
+    assert "inner 0" not in done.stderr  # what is quick needs no line
     assert done.stderr.splitlines()[-1].startswith("outer: 3/3 runs (100 %)")
 
 

@@ -206,7 +206,7 @@ class _Lines(_Silent):
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, where: TracebackType | None
     ) -> None:
-        if kind is None and self.done:
+        if kind is None and self.done and time.monotonic() - self.start >= 0.5:  # what is quick needs no line
             self._print(end=True)
 
 

@@ -44,13 +44,15 @@ def explain(
     found = explanation.to_dict()
     goal = explanation.target
     console.say(f"{input}: {goal.name} {console.percent(goal.probability)}, explained by {explanation.method}")
-    if explanation.meaning:
-        console.say(explanation.meaning)
-    console.table(
-        "",
-        ["check", "passed", "value", "meaning"],
-        [[name, check.passed, check.value, check.meaning] for name, check in explanation.checks.items()],
-    )
+    best = ", ".join(f"{name} {console.number(score)}" for name, score in explanation.top(3))
+    console.say(f"Scores: {explanation.meaning}. Highest: {best}.")
+    console.say()
+    for name, check in explanation.checks.items():
+        console.say(f"{name}: {'passed' if check.passed else 'FAILED'}. {check.meaning}")
+    failed = [name for name, check in explanation.checks.items() if not check.passed]
+    trust = f"{', '.join(failed)} failed: do not lean on this explanation" if failed else "every check passed"
+    console.say(trust)
+    console.say()
     for line in explanation.notes:
         console.note(line)
     if out is not None:

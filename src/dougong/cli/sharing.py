@@ -36,10 +36,9 @@ def shell(path: str | Path) -> str:
 
 
 def show_run(run: Any) -> dict[str, Any]:
-    """Write a run's report, say how it ended and what can be done with it; what --json prints."""
+    """Say how a run ended, write its report, and say what can be done with it; what --json prints."""
     from dougong.report import write_run_report
 
-    report = write_run_report(run)
     result = dict(run.result or {})
     test = result.get("test", {})
     if test:
@@ -52,6 +51,7 @@ def show_run(run: Any) -> dict[str, Any]:
     }
     console.say(console.fields({key: value for key, value in spent.items() if value is not None}))
     console.say(f"run: {run.path}")
+    report = write_run_report(run)
     console.say(f"report: {report}")
     console.say(f"next: dougong predict {shell(run.path)} FILE    dougong explain {shell(run.path)} FILE --out why.png")
     return {"run": str(run.path), "report": str(report), **result}
