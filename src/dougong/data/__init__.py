@@ -9,8 +9,9 @@ from dougong.data.batching import batches, epoch_order
 
 if TYPE_CHECKING:
     from dougong.data.images import ImageData
+    from dougong.data.listing import Fault
 
-__all__ = ["batches", "epoch_order", "open_data", "read_images"]
+__all__ = ["batches", "check", "check_images", "epoch_order", "open_data", "read_images"]
 
 
 def read_images(source: str | Path, *, split: str | None = None, seed: int = 0) -> ImageData:
@@ -32,3 +33,19 @@ def open_data(source: str | Path, split: str | None = None, seed: int = 0) -> Im
         UserError: nothing there, or a fault that training cannot live with.
     """
     return read_images(source, split=split, seed=seed)
+
+
+def check(source: str | Path) -> list[Fault]:
+    """Read all of a data set and name every fault: where, what, remedy, and severity ("error" or "warning").
+
+    Training refuses errors; it lives with warnings.
+
+    Raises:
+        UserError: there is no such source, or it is of no kind that is read.
+    """
+    from dougong.data.doctor import check_images as look
+
+    return look(source)
+
+
+check_images = check

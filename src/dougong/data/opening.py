@@ -1,54 +1,131 @@
-"""From a source to splits: list it, look at every picture, divide it."""
+"""From a source to splits: list it, look at every picture, refuse what is broken, divide the rest."""
 
 from __future__ import annotations
 
-import functools
-import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dougong.data.doctor import diagnose, groups
 from dougong.data.images import SPLITS, ImageData, ImageSplit
-from dougong.data.listing import Listing, Sample
+from dougong.data.listing import Fault
+from dougong.data.looking import Seen, look_through
+from dougong.data.names import shown
+from dougong.data.sources import list_source
 from dougong.data.splitting import DEFAULT, parse_split, split_samples
+from dougong.errors import UserError
 
-if TYPE_CHECKING:
-    import numpy as np
-
-
-def list_source(source: str | Path) -> Listing:
-    """What a source holds."""
-    from dougong.data.digits import list_digits
-
-    return list_digits()
+HELD_OUT = 0.1
+"""Share of train that becomes val or test where the source has none."""
 
 
 def read_images(source: str | Path, *, split: str | None = None, seed: int = 0) -> ImageData:
-    """Open pictures for training: every one is looked at, and the splits are made."""
-    import numpy as np
+    """Open pictures for training: every one is looked at, and train, val and test are made where they are missing.
 
+    Args:
+        source: "digits", or the path of an image folder (train, val and test folders of class folders, or class
+            folders alone), a Parquet file (``image{bytes,path}, label``) or a folder of train.parquet and
+            test.parquet, a CSV or TSV of paths and labels, or a zip of one of these.
+        split: "80/10/10", per cent for train/val/test, where the source has no splits.
+        seed: of the split.
+
+    Raises:
+        UserError: no such source, a split that cannot be, or a fault of the data that ``dougong check`` calls an error.
+    """
+    shares = parse_split(split) if split is not None else None
     listing = list_source(source)
-    classes = listing.class_names()
-    pixels = [np.asarray(sample.read()) for sample in listing.samples]
-    keys = [content_key(each) for each in pixels]
-    labels = [classes.index(str(sample.label)) for sample in listing.samples]
-    parts = split_samples(labels, keys, parse_split(split or DEFAULT), seed)
-    splits = {}
-    for name, part in zip(SPLITS, parts, strict=True):
-        chosen: list[Sample] = [listing.samples[index] for index in part]
-        splits[name] = ImageSplit(
-            [labels[index] for index in part],
-            [keys[index] for index in part],
-            [sample.where for sample in chosen],
-            [functools.partial(_given, pixels[index]) for index in part],
-            [(pixels[index].shape[0], pixels[index].shape[1]) for index in part],
+    seen = look_through(listing)
+    faults = diagnose(listing, seen)
+    refuse(faults, source)
+    given = {each.sample.split for each in seen if each.sample.split}
+    if given and shares is not None:
+        raise UserError(
+            f"--split {split}", f"the data has its own splits ({', '.join(sorted(given))})", "leave --split out"
         )
-    return ImageData(listing.name, str(source), tuple(classes), splits, f"stratified {split or DEFAULT}", seed)
+    classes = listing.class_names()
+    notes: list[str] = []
+    if given:
+        parts, how = _own_splits(seen, classes, seed, notes)
+    else:
+        how = f"{split or DEFAULT} per cent train/val/test, stratified by class, seed {seed}"
+        notes.append(f"The data has no splits: divided {how}.")
+        indices = split_samples(*_labelled(seen, classes), shares or parse_split(DEFAULT), seed)
+        parts = {name: [seen[index] for index in part] for name, part in zip(SPLITS, indices, strict=True)}
+    for name, part in parts.items():
+        if not part:
+            raise UserError(
+                str(source), f"has too few pictures to fill {name}", "give more, or other shares with --split"
+            )
+    lost = set(classes) & {each.sample.label for each in seen} - {each.sample.label for each in parts["train"]}
+    if lost:
+        said = f"no training picture is left of {shown(sorted(map(str, lost)))}, once copies are taken out"
+        raise UserError(str(source), said, "give more pictures that differ")
+    warnings = sum(fault.severity != "error" for fault in faults)
+    if warnings:
+        notes.append(f"{warnings} warning{'s' * (warnings > 1)} about the data; `dougong check {source}` lists them.")
+    splits = {name: _image_split(part, classes) for name, part in parts.items()}
+    copies = [" = ".join(each.sample.where for each in group) for group in groups(seen)]
+    return ImageData(listing.name, str(source), tuple(classes), splits, how, seed, notes, copies)
 
 
-def _given(pixels: np.ndarray) -> np.ndarray:
-    return pixels
+def refuse(faults: Sequence[Fault], source: str | Path) -> None:
+    """Raise the first error, and say how many more there are.
+
+    Raises:
+        UserError: when there is an error among the faults.
+    """
+    errors = [fault for fault in faults if fault.severity == "error"]
+    if errors:
+        rest = len(errors) - 1
+        more = f" (and {rest} more error{'s' * (rest > 1)}: `dougong check {source}` lists all)" if rest else ""
+        raise errors[0].as_error(more)
 
 
-def content_key(pixels: np.ndarray) -> str:
-    """sha256 of a picture's size and pixels, as hexadecimal digits."""
-    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+def _own_splits(seen: list[Seen], classes: list[str], seed: int, notes: list[str]) -> tuple[dict[str, list[Seen]], str]:
+    """The source's own splits without copies across, and what is missing taken from train."""
+    names = [name for name in SPLITS if any(each.sample.split == name for each in seen)]
+    dropped = _copies_across(seen)
+    if dropped:
+        places = shown([each.sample.where for each in seen if id(each) in dropped], 3)
+        notes.append(
+            f"{len(dropped)} picture{'s' * (len(dropped) > 1)} left out, because val or test holds the same: {places}."
+        )
+    parts: dict[str, list[Seen]] = {
+        name: [each for each in seen if each.sample.split == name and id(each) not in dropped] for name in SPLITS
+    }
+    how = f"as given ({', '.join(names)})"
+    missing = [name for name in ("val", "test") if name not in names]
+    for name in missing:
+        # of what train held at first, so that val and test taken from it are of one size
+        share = HELD_OUT / (1 - HELD_OUT) if missing.index(name) else HELD_OUT
+        rest, held = split_samples(*_labelled(parts["train"], classes), (1 - share, share), seed)
+        parts[name], parts["train"] = [parts["train"][i] for i in held], [parts["train"][i] for i in rest]
+        said = f"{name} is {HELD_OUT:.0%} of train, stratified by class, seed {seed}"
+        how += f"; {said}"
+        notes.append(f"The data has no {name}: {said}.")
+    return parts, how
+
+
+def _copies_across(seen: list[Seen]) -> set[int]:
+    """Samples, by id, of which a later split (test after val after train) holds the same picture."""
+    order = {name: number for number, name in enumerate(SPLITS)}
+    dropped = set()
+    for copies in groups(seen):
+        last = max(order[str(each.sample.split)] for each in copies)
+        dropped |= {id(each) for each in copies if order[str(each.sample.split)] < last}
+    return dropped
+
+
+def _labelled(seen: list[Seen], classes: list[str]) -> tuple[list[int], list[str]]:
+    numbers = {name: number for number, name in enumerate(classes)}
+    return [numbers[str(each.sample.label)] for each in seen], [each.key for each in seen]
+
+
+def _image_split(part: list[Seen], classes: list[str]) -> ImageSplit:
+    labels, keys = _labelled(part, classes)
+    return ImageSplit(
+        labels,
+        keys,
+        [each.sample.where for each in part],
+        [each.loader() for each in part],
+        [each.size for each in part],
+    )

@@ -1,0 +1,103 @@
+"""Zip files: looked through before anything is unpacked, then unpacked into a folder that goes away at the end."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from dougong.data.listing import Fault
+from dougong.errors import UserError
+
+MOST_BYTES = 100 * 2**30
+"""Unpacked, of a whole archive."""
+MOST_TIMES = 100
+"""Unpacked against packed; pictures hardly shrink in a zip."""
+FREE_BYTES = 256 * 2**20
+"""Below this an archive may shrink as it likes."""
+
+
+def unpack(path: Path) -> Path:
+    """The folder that holds an archive's members; the same one when asked again.
+
+    Raises:
+        UserError: no whole zip, a member that leads outside or is a link, a password, or more bytes than plausible.
+    """
+    state = path.stat()
+    return _unpack(path.resolve(), state.st_mtime_ns, state.st_size)
+
+
+@functools.cache
+def _unpack(path: Path, changed: int, size: int) -> Path:
+    faults = archive_faults(path)
+    if faults:
+        more = f" (and {len(faults) - 1} more such members)" if len(faults) > 1 else ""
+        raise faults[0].as_error(more)
+    target = Path(tempfile.mkdtemp(prefix="dougong-"))
+    atexit.register(shutil.rmtree, target, ignore_errors=True)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                _extract(archive, member, target)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
+        shutil.rmtree(target, ignore_errors=True)
+        said = " ".join(str(error).split())[:100]
+        raise UserError(
+            path.name, f"cannot be unpacked ({said})", "fetch it again, or look at the space on the disk"
+        ) from None
+    return target
+
+
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
+    into = target / PurePosixPath(member.filename)
+    if member.is_dir():
+        into.mkdir(parents=True, exist_ok=True)
+        return
+    into.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(member) as source, into.open("wb") as sink:
+        # zipfile hands out no more than the declared size, which was checked
+        shutil.copyfileobj(source, sink, 2**20)
+
+
+def archive_faults(path: Path) -> list[Fault]:
+    """What is wrong with an archive's list of members; nothing is unpacked.
+
+    Raises:
+        UserError: no zip.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError):
+        raise UserError(path.name, "is no whole zip file", "fetch or pack it again") from None
+    faults = []
+    for member in members:
+        place = f"{path.name}:{member.filename}"
+        if leads_outside(member.filename):
+            faults.append(
+                Fault(place, "leads outside the archive", "do not trust this file; pack it again without such members")
+            )
+        elif stat.S_ISLNK(member.external_attr >> 16):
+            faults.append(Fault(place, "is a link", "pack the file itself"))
+        elif member.flag_bits & 1:
+            faults.append(Fault(place, "is locked with a password", "pack it again without one"))
+    total = sum(member.file_size for member in members)
+    packed = path.stat().st_size
+    if total > MOST_BYTES or (total > FREE_BYTES and total > MOST_TIMES * packed):
+        said = f"would unpack {packed / 2**20:,.1f} MiB into {total / 2**30:,.1f} GiB"
+        faults.append(Fault(path.name, said, "do not trust this file, or unpack it yourself and give the folder"))
+    elif not faults and total > shutil.disk_usage(tempfile.gettempdir()).free * 0.9:
+        said = f"needs {total / 2**30:,.1f} GiB to be unpacked, more than {tempfile.gettempdir()} has"
+        faults.append(Fault(path.name, said, "set TMPDIR to a folder with more space"))
+    return faults
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a member's name is absolute or climbs up, for Unix or Windows."""
+    parts = name.replace("\\", "/").split("/")
+    return name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in name

@@ -1,0 +1,127 @@
+"""Which reader a source is for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from dougong.data.listing import Fault, Listing
+from dougong.data.names import SPLIT_NAMES
+from dougong.errors import UserError, nearest
+
+TABLES = (".csv", ".tsv")
+BUILT_IN = ("digits",)
+KINDS = "digits, an image folder, or a Parquet, CSV, TSV or zip file"
+
+
+def list_source(source: str | Path) -> Listing:
+    """What a source holds, before any picture is opened.
+
+    Raises:
+        UserError: nothing there, nothing that we read, or a fault that leaves nothing to list.
+    """
+    from dougong.data.digits import list_digits
+
+    if str(source) in BUILT_IN:
+        return list_digits()
+    path = Path(source).expanduser()
+    if not path.exists():
+        guess = nearest(str(source), [*BUILT_IN, *_beside(path)])
+        hint = f"did you mean {guess}? " if guess else ""
+        raise UserError(str(source), "there is no such data", f"{hint}Give {KINDS}")
+    return _list_path(path, confined=False)
+
+
+def _list_path(path: Path, *, confined: bool) -> Listing:
+    from dougong.data.folders import list_folder
+    from dougong.data.parquet import list_parquet
+    from dougong.data.tables import list_tables
+
+    if path.is_dir():
+        path = unwrapped(path)
+        parts = split_files(path, (".parquet",)) or split_files(path / "data", (".parquet",))
+        if parts:
+            return list_parquet(parts, path, path.resolve().name)
+        tables = split_files(path, TABLES) or _only_table(path)
+        if tables:
+            return list_tables(tables, path, path.resolve().name, confined=confined)
+        return list_folder(path)
+    ending = path.suffix.lower()
+    if path.stat().st_size == 0:
+        raise UserError(str(path), "is empty (0 bytes)", "fetch it again")
+    if ending == ".parquet":
+        return list_parquet([(path, None)], path.parent, path.stem)
+    if ending in TABLES:
+        return list_tables([(path, None)], path.parent, path.stem, confined=confined)
+    if ending == ".zip":
+        from dougong.data.archives import unpack
+
+        found = _list_path(_only_member(unpack(path)), confined=True)
+        return _renamed(found, path)
+    raise UserError(str(path), "is no kind of data that is read", f"give {KINDS}")
+
+
+def split_files(folder: Path, endings: tuple[str, ...]) -> list[tuple[Path, str | None]]:
+    """Files named after splits, as train.parquet or train-00000-of-00002.parquet; none when there is no train."""
+    if not folder.is_dir():
+        return []
+    found: list[tuple[Path, str | None]] = []
+    for path in sorted(folder.iterdir()):
+        word = re.split(r"[-_.]", path.name.lower())[0]
+        if path.suffix.lower() in endings and path.is_file() and word in SPLIT_NAMES:
+            found.append((path, SPLIT_NAMES[word]))
+    order = ("train", "val", "test")
+    found.sort(key=lambda each: (order.index(str(each[1])), each[0].name))
+    return found if any(split == "train" for _, split in found) else []
+
+
+def unwrapped(folder: Path) -> Path:
+    """The folder inside, while a folder holds nothing but one folder that itself is more than one class."""
+    from dougong.data.folders import files_in, subfolders
+
+    while True:
+        inner = subfolders(folder)
+        if len(inner) != 1 or files_in(folder) or inner[0].name.lower() in SPLIT_NAMES:
+            return folder
+        if not subfolders(inner[0]) and not any(p.suffix.lower() in (*TABLES, ".parquet") for p in files_in(inner[0])):
+            return folder
+        folder = inner[0]
+
+
+def _only_table(folder: Path) -> list[tuple[Path, str | None]]:
+    """The one table of a folder whose classes are not folders' names."""
+    from dougong.data.folders import files_in, subfolders
+
+    if len(subfolders(folder)) > 1:
+        return []
+    tables = [path for path in files_in(folder) if path.suffix.lower() in (*TABLES, ".parquet")]
+    if len(tables) == 1 and tables[0].suffix.lower() in TABLES:
+        return [(tables[0], None)]
+    return []
+
+
+def _only_member(folder: Path) -> Path:
+    """The one file of an archive that holds nothing else; else the folder."""
+    from dougong.data.folders import files_in, subfolders
+
+    files = files_in(folder)
+    if len(files) == 1 and not subfolders(folder) and files[0].suffix.lower() in (*TABLES, ".parquet"):
+        return files[0]
+    return folder
+
+
+def _renamed(listing: Listing, archive: Path) -> Listing:
+    """Places inside an archive, named after it."""
+    samples = [replace(sample, where=f"{archive.name}:{sample.where}") for sample in listing.samples]
+    faults = [
+        Fault(f"{archive.name}:{fault.where}", fault.what, fault.remedy, fault.severity) for fault in listing.faults
+    ]
+    return Listing(archive.stem, samples, listing.classes, faults)
+
+
+def _beside(path: Path) -> list[str]:
+    try:
+        return [str(path.parent / other.name) for other in path.parent.iterdir()][:500]
+    except OSError:
+        return []
