@@ -145,8 +145,8 @@ class TrainingConfig(BaseModel):
         """
         chosen: dict[str, Any] = {}
         if self.batch_size is None:
-            # some twenty steps an epoch: enough noise to learn from few samples, large enough for the kernels
-            chosen["batch_size"] = min(samples, 2 ** min(7, max(3, round(math.log2(max(samples, 1) / 20)))))
+            # some forty steps an epoch: few samples are seen often enough, many are read fast
+            chosen["batch_size"] = min(samples, 2 ** min(7, max(3, round(math.log2(max(samples, 1) / 40)))))
         elif self.batch_size > samples:
             chosen["batch_size"] = samples
         if self.learning_rate is None:
