@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from dougong.parts.context import Context
-from dougong.parts.masks import OPEN, Causal, Mask, Padding, has_table
+from dougong.parts.masks import OPEN, Causal, Mask, Padding, has_table, looks_ahead
 from dougong.parts.segments import Segments
 
 EMPTY = Context()
@@ -185,16 +185,17 @@ class Attention(nn.Module):
                 mask = mask & Padding(context.lengths)
             key, value = key.transpose(1, 2), value.transpose(1, 2)
             if context.cache is not None:
+                if looks_ahead(mask):
+                    raise ValueError("attention that looks ahead cannot go on from a cache: give it a causal mask")
                 key, value = context.cache.extend(self, key, value)
             return self._kernel(query, key, value, mask, context.bias, context, past=context.past)
-        mixed_groups = []
+        groups = []
         for start, count, length in segments.groups:
             end = start + count * length
             q, k, v = (side[start:end].unflatten(0, (count, length)) for side in (query, key, value))
             bias = None if context.bias is None else context.bias[:, :length, :length]
-            mixed = self._kernel(q, k.transpose(1, 2), v.transpose(1, 2), mask, bias, context, past=0)
-            mixed_groups.append(mixed.flatten(0, 1))
-        return torch.cat(mixed_groups)
+            groups.append(self._kernel(q, k.transpose(1, 2), v.transpose(1, 2), mask, bias, context, 0).flatten(0, 1))
+        return torch.cat(groups)
 
     def _dense(
         self, query: Tensor, other: Tensor, reading: Reading | None, context: Context
@@ -236,8 +237,7 @@ class Attention(nn.Module):
             scale=self.scale,
             enable_gqa=self.n_kv_heads != self.n_heads,
         )
-        mixed = mixed if blind is None else mixed.masked_fill(blind, 0)
-        return mixed.transpose(1, 2)
+        return (mixed if blind is None else mixed.masked_fill(blind, 0)).transpose(1, 2)
 
     @staticmethod
     def _arguments(

@@ -154,3 +154,9 @@ OPEN = Mask()
 def has_table(mask: Mask) -> bool:
     """Whether the mask depends on a given tensor, so that tokens must stay where they are."""
     return any(isinstance(part, Given) for part in mask.parts())
+
+
+def looks_ahead(mask: Mask) -> bool:
+    """Whether the mask lets queries see keys after them; a given table is taken at its word."""
+    kinds = (part.after == 0 if isinstance(part, Window) else isinstance(part, Causal | Given) for part in mask.parts())
+    return not any(kinds)
