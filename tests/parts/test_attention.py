@@ -11,6 +11,7 @@ from support.numbers import assert_different, assert_equal_to_rounding, copy_lin
 from torch import Tensor, nn
 
 from dougong.parts.attention import Attention, Memory, NormalisedHeads, SoftCap, multi_head_attention
+from dougong.parts.cache import Cache
 from dougong.parts.context import Context
 from dougong.parts.masks import Causal, Explicit, Mask, Padding, SameSegment, Window
 from dougong.parts.norms import RMSNorm
@@ -239,6 +240,11 @@ def test_refuses_what_does_not_fit() -> None:
         multi_head_attention(D, 4, 3)
     with pytest.raises(ValueError, match="24 does not divide into 5"):
         multi_head_attention(D, 5)
+    for mask in (Mask(), Window(3, 1)):
+        with pytest.raises(ValueError, match="cannot go on from a cache"):
+            multi_head_attention(D, H, mask=mask)(torch.randn(1, 2, D), Context(cache=Cache(4)))
+    with pytest.raises(ValueError, match="run it without a cache"):
+        multi_head_attention(D, H, mask=Causal()).weights(torch.randn(1, 2, D), Context(cache=Cache(4)))
     with pytest.raises(ValueError, match="needs a memory"):
         multi_head_attention(D, H, source=Memory())(torch.randn(1, 2, D))
 

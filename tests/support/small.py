@@ -1,0 +1,83 @@
+"""A small configuration of every family, in several variants, and how to run any of them.
+
+A new family adds a line here; the contract tests fail until it does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import dougong
+from dougong.architectures.vectors import Transformer
+
+TOKENS = {"vocab_size": 17}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "vit": {"architecture": "vit", "image_size": [8, 12], "patch_size": [4, 2], "d_model": 16, "n_layers": 2,
+            "n_heads": 4, "d_ff": 24, "n_classes": 5},
+    "vit, mean of patches": {"architecture": "vit", "image_size": 8, "patch_size": 4, "d_model": 16, "n_layers": 1,
+                             "n_heads": 2, "d_ff": 24, "n_classes": 5, "pool": "mean", "dropout": 0.1},
+    "vit, bare": {"architecture": "vit", "image_size": 8, "patch_size": 4, "d_model": 16, "n_layers": 1,
+                  "n_heads": 2, "d_ff": 24, "n_classes": None},
+    "resnet": {"architecture": "resnet", "image_size": 32, "layers": [1, 2], "width": 4, "n_classes": 5},
+    "resnet, basic": {"architecture": "resnet", "image_size": [16, 24], "layers": [2, 1, 1], "width": 4,
+                      "block": "basic", "stem": "small", "shortcut": "subsample", "n_classes": 5},
+    "resnet, bare": {"architecture": "resnet", "image_size": 32, "layers": [1, 1], "width": 4, "n_classes": None},
+    "rnn": {"architecture": "rnn", **TOKENS, "d_model": 8, "n_layers": 2, "n_classes": 3},
+    "gru": {"architecture": "gru", "d_input": 6, "d_model": 8, "n_classes": 3, "dropout": 0.2},
+    "lstm": {"architecture": "lstm", **TOKENS, "d_model": 8, "n_layers": 2, "n_classes": 3},
+    "lstm, both directions": {"architecture": "lstm", **TOKENS, "d_model": 8, "n_layers": 2, "bidirectional": True},
+    "lstm, rows of a picture": {"architecture": "lstm", "image_size": [6, 8], "d_model": 8, "n_classes": 3},
+    "gru, patches of a picture": {"architecture": "gru", "image_size": 8, "patch_size": 4, "d_model": 8},
+    "textcnn": {"architecture": "textcnn", **TOKENS, "d_model": 8, "n_filters": 4, "widths": [2, 3], "n_classes": 3},
+    "textcnn, vectors": {"architecture": "textcnn", "d_input": 6, "d_model": 8, "n_filters": 4, "n_classes": 3},
+    "gpt2": {"architecture": "gpt2", **TOKENS, "max_length": 12, "d_model": 16, "n_layers": 2, "n_heads": 4},
+    "transformer": {"architecture": "transformer", **TOKENS, "d_model": 16, "n_layers": 2, "n_heads": 4, "d_ff": 24},
+    "vectors": {"architecture": "vectors", "input_dim": 6, "output_dim": 4, "nhead": 2, "num_layers": 2, "d_model": 16},
+    "vectors, with a target": {"architecture": "vectors", "input_dim": 6, "output_dim": 4, "nhead": 2, "num_layers": 1,
+                               "d_model": 16, "target_dim": 5},
+}  # fmt: skip
+
+LENGTH, TARGET_LENGTH = 9, 7
+
+
+def built(name: str, seed: int = 0, **arguments: Any) -> nn.Module:
+    """A variant, ready for inference."""
+    return dougong.build(VARIANTS[name], seed=seed, **arguments).eval()
+
+
+def is_picture(model: nn.Module) -> bool:
+    return model.input_kind == "image"
+
+
+def is_pair(model: nn.Module) -> bool:
+    return model.input_kind.endswith("_pair")
+
+
+def inputs_of(model: nn.Module, batch: int = 3) -> tuple[Tensor, ...]:
+    """Random inputs: pixels, tokens, vectors, or a source and a target."""
+    shapes = [example for example in model.example_inputs(batch, LENGTH) if example is not None]
+    if is_pair(model):
+        shapes[1] = shapes[1][:, :TARGET_LENGTH]
+    return tuple(
+        torch.randn(example.shape, dtype=next(model.parameters()).dtype)
+        if example.is_floating_point()
+        else torch.randint(0, 17, example.shape)
+        for example in shapes
+    )
+
+
+def run(
+    model: nn.Module, inputs: tuple[Tensor, ...], lengths: Tensor | None = None, target_lengths: Tensor | None = None
+) -> Tensor:
+    """The logits, or the hidden states of a bare backbone."""
+    if isinstance(model, Transformer):
+        target = {"target": inputs[1], "target_lengths": target_lengths} if len(inputs) > 1 else {}
+        return model(inputs[0], lengths, **target)
+    if is_pair(model):
+        output = model(*inputs, lengths, target_lengths)
+    else:
+        output = model(*inputs) if is_picture(model) else model(*inputs, lengths)
+    return output.hidden if output.logits is None else output.logits
