@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import statistics
 from collections.abc import Collection
@@ -23,6 +24,9 @@ from dougong.training.scoring import score
 from dougong.training.training import configure, open_data_for, resume, start
 
 LARGE_BATCH = 64
+
+Models = list[str | dict[str, Any]] | dict[str, dict[str, Any]]
+"""Names or configurations; or configurations by the names that they are to have."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class Comparison:
 
 
 def compare(
-    models: list[str | dict[str, Any]],
+    models: Models,
     data: str | Path,
     *,
     budget: str | int = "10epochs",
@@ -154,7 +158,7 @@ def compare(
     finished runs as they are and goes on with the others.
 
     Args:
-        models: names or configurations; each once.
+        models: names or configurations, each once; or configurations by the names that they are to have.
         data: a built-in name, a file or a folder.
         budget: of each run; FLOPs make the compute equal, seconds the time, epochs the samples seen.
         seeds: how many (0, 1, ...), or which.
@@ -210,12 +214,14 @@ def compare(
     return found
 
 
-def named(models: list[str | dict[str, Any]]) -> dict[str, str | dict[str, Any]]:
+def named(models: Models) -> dict[str, str | dict[str, Any]]:
     """The models by a name that can be a folder's.
 
     Raises:
         UserError: none, or one twice.
     """
+    if isinstance(models, dict):
+        return {re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model": each for name, each in models.items()}
     found: dict[str, str | dict[str, Any]] = {}
     for model in models:
         name = Path(model).name if isinstance(model, str) else str(resolve(model)["architecture"])

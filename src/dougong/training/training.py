@@ -86,7 +86,7 @@ def configure(
 ) -> tuple[TrainingConfig, Task, list[str]]:
     """The whole configuration, the task, and a line for each choice that was made for the user."""
     given = resolve(model)
-    name = model if isinstance(model, str) else str(given["architecture"])
+    name = settings.pop("name", None) or (model if isinstance(model, str) else str(given["architecture"]))
     kept = {key: value for key, value in settings.items() if value is not None}
     draft = TrainingConfig.parse(model=given, name=Path(name).name, data=str(data), task=task, **kept)
     job = task_for(opened, draft.task, augment=draft.augment)
