@@ -33,7 +33,7 @@ def compare(
 
     Every model gets the same split, the same budget and the same seeds. Settings are key=value, as for train.
     """
-    from dougong.cli.naming import trained
+    from dougong.cli.naming import chosen
 
     if not models:
         raise UserError(
@@ -42,11 +42,26 @@ def compare(
     if data is None:
         raise UserError("--data", "is missing", "name the data, as in --data digits")
     changes = settings.pop("model", {})
-    chosen = [trained(name, changes) for name in models]
+    settings.pop("name", None)  # of a run's config.yaml
+    wanted = [chosen(name, changes) for name in models]
+    names = [each.name for each in wanted]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(name, "is named twice", "name each model once; --seeds repeats it")
     from dougong.report import write_comparison_report
     from dougong.training import compare as run_comparison
 
-    comparison = run_comparison(chosen, data, budget=budget, seeds=seeds, task=task, split=split, out=out, **settings)
+    comparison = run_comparison(
+        {each.name: each.config for each in wanted},
+        data,
+        fixed=set().union(*(each.fixed for each in wanted)),
+        budget=budget,
+        seeds=seeds,
+        task=task,
+        split=split,
+        out=out,
+        **settings,
+    )
     page = write_comparison_report(comparison)
     head, rows = comparison.table()
     console.table(f"{data}, {budget} each, {seeds} seed{'' if seeds == 1 else 's'}", head, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,30 @@ def _plain(changes: dict[str, Any]) -> dict[str, Any]:
     return {**changes, **inner}
 
 
-def trained(model: str, changes: Any) -> str | dict[str, Any]:
-    """What is handed to training: a size by its name (it names the run too), otherwise the configuration.
+@dataclass(frozen=True)
+class Chosen:
+    """A model to be trained.
+
+    Args:
+        name: for people and folders.
+        config: its whole configuration, checked.
+        fixed: the arguments that the user set, which are not to be fitted to the data.
+    """
+
+    name: str
+    config: dict[str, Any]
+    fixed: set[str]
+
+
+def chosen(model: str, changes: Any) -> Chosen:
+    """The model that a user wants to train.
 
     Raises:
         UserError: as ``configuration``.
     """
     if not isinstance(changes, dict):
         raise UserError("model", f"{changes!r} is not a setting", "write model.n_layers=4")
-    config = configuration(model, changes)  # checked before anything is written
-    return config if changes or model.lstrip().startswith("{") or Path(model).is_dir() else model
+    config = configuration(model, changes)
+    if model.lstrip().startswith("{"):
+        return Chosen(config["architecture"], config, {*parse_value(model, where="MODEL"), *changes})
+    return Chosen(Path(model).resolve().name if Path(model).is_dir() else model, config, set(changes))

@@ -44,7 +44,7 @@ def predict(
     wanted = gather(files)
     from dougong.training import predict as ask
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for answer in ask(run, wanted):
         rows.append(
             {

@@ -34,14 +34,24 @@ def train(
     Settings are key=value: batch_size, optimizer, learning_rate, weight_decay, schedule, warmup, clip, augment, ...
     and model.ARGUMENT for the model's own.
     """
-    from dougong.cli.naming import one, trained
+    from dougong.cli.naming import chosen, one
 
     name = one(model or [], "train")
     if data is None:
         raise UserError("--data", "is missing", "name the data, as in --data digits")
-    chosen = trained(name, settings.pop("model", {}))
-    settings.pop("name", None)  # of a run's config.yaml: the new run has its own
+    wanted = chosen(name, settings.pop("model", {}))
+    settings.setdefault("name", wanted.name)
     from dougong.training import train as run_training
 
-    run = run_training(chosen, data, budget=budget, task=task, split=split, seed=seed, out=out, **settings)
+    run = run_training(
+        wanted.config,
+        data,
+        fixed=wanted.fixed,
+        budget=budget,
+        task=task,
+        split=split,
+        seed=seed,
+        out=out,
+        **settings,
+    )
     return show_run(run)
