@@ -95,8 +95,7 @@ def test_an_existing_run_is_not_touched(run: Path, capsys: pytest.CaptureFixture
 def test_evaluate_agrees_with_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     on_test = asked(["evaluate", str(run)], capsys)
     on_val = asked(["evaluate", str(run), "--split", "val"], capsys)
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    final = [row for row in rows if row["split"] == "test"][-1]
+    final = json.loads((run / "result.json").read_text())["test"]
     assert on_test["accuracy"] == pytest.approx(final["accuracy"], abs=1e-9)
     assert on_val["loss"] != on_test["loss"]
     assert execute(["evaluate", str(run), "--split", "tset"]) == 2
