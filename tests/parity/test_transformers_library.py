@@ -12,8 +12,6 @@ from torch.nn import functional
 import dougong
 from dougong.parts.cache import Cache
 
-transformers = pytest.importorskip("transformers")
-
 WEIGHTS = r"(weight|bias)"
 
 
