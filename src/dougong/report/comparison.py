@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -12,7 +11,17 @@ from dougong.explain.svg import Axis, Dot, dot_chart
 from dougong.figures import count, duration, size
 from dougong.report.curves import all_curves
 from dougong.report.examples import explanations
-from dougong.report.parts import confusion_part, cost_part, data_part, how_part, mistakes_part, plain, read_json, whole
+from dougong.report.parts import (
+    confusion_part,
+    cost_part,
+    data_part,
+    how_part,
+    mistakes_part,
+    plain,
+    read_json,
+    spaced,
+    whole,
+)
 from dougong.report.predictions import predict_split
 from dougong.report.tables import table, tabs
 
@@ -68,9 +77,8 @@ def summary(comparison: Any) -> str:
     """What was compared, and how it came out, in two sentences."""
     best, others = comparison.rows[0], comparison.rows[1:]
     seeds = len(comparison.seeds)
-    budget = re.sub(r"(?<=\d)([a-z]{2,}|s|h)$", r" \1", str(comparison.budget))
     terms = (
-        f"Each model had a budget of {budget} on the same split of {comparison.data}, with "
+        f"Each model had a budget of {spaced(comparison.budget)} on the same split of {comparison.data}, with "
         f"{seeds} seed{'s' if seeds > 1 else ''}; {comparison.samples} test samples."
     )
     said = f"{best.name} came out best, with a mean test {comparison.metric} of {best.mean:.4f}"

@@ -18,7 +18,7 @@ from dougong.report.predictions import Predictions, thumbnail
 from dougong.report.tables import tabs
 
 MOST_MODELS = 6
-PATIENCE = 45.0
+PATIENCE = 30.0
 """Seconds spent on explanations; those that would take longer are left out, and the page says so."""
 
 

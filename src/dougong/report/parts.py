@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -43,14 +44,16 @@ def mistakes_part(predictions: Predictions, task: Any, split: str = "test") -> s
 
 
 def cost_part(model: nn.Module, batch_size: int) -> str:
-    """Parameters, FLOPs and memory by part, of one sample and of a training step."""
+    """The cost sheet of a batch as it was trained: FLOPs, memory and time, in total and by part."""
     from dougong.cost import cost
 
-    sheets = {
-        "one sample, inference": cost(model.config, batch=1),  # type: ignore[arg-type]
-        f"one training step, batch of {batch_size}": cost(model.config, batch=batch_size, train=True),  # type: ignore[arg-type]
-    }
-    return "".join(f"<h3>{escape(name)}</h3><pre>{escape(str(sheet))}</pre>" for name, sheet in sheets.items())
+    sheet = cost(model.config, batch=batch_size)  # type: ignore[operator, arg-type]
+    parts = []
+    for title, columns, rows in sheet.sections():
+        shown = [[str(cell).replace("  ", "\u2003") for cell in row] for row in rows]
+        parts.append(f"<h3>{escape(title)}</h3>{table(columns, shown)}")
+    notes = "".join(f"<li>{escape(line)}</li>" for line in sheet.assumptions)
+    return f'{"".join(parts)}<ul class="note">{notes}</ul>'
 
 
 def data_part(data: Mapping[str, Any]) -> str:
@@ -109,3 +112,8 @@ def whole(title: str, said: str, parts: Mapping[str, str]) -> str:
 def plain(config: Any) -> dict[str, Any]:
     """A configuration as a dict."""
     return config.model_dump() if hasattr(config, "model_dump") else dict(config)
+
+
+def spaced(budget: str) -> str:
+    """A budget as people write it: "8epochs" is "8 epochs"."""
+    return re.sub(r"(?<=\d)([a-z]{2,}|s|h)$", r" \1", str(budget))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,27 @@ from typing import Any
 from dougong.figures import count, duration
 from dougong.report.curves import all_curves
 from dougong.report.examples import explanations
-from dougong.report.parts import confusion_part, cost_part, data_part, how_part, mistakes_part, plain, read_json, whole
+from dougong.report.parts import (
+    confusion_part,
+    cost_part,
+    data_part,
+    how_part,
+    mistakes_part,
+    plain,
+    read_json,
+    spaced,
+    whole,
+)
 from dougong.report.predictions import predict_split
 from dougong.report.tables import facts
+
+METRICS = {"macro_f1": "macro F1", "ece": "expected calibration error"}
+SPENT: dict[str, tuple[str, Callable[[float], str]]] = {
+    "parameters": ("parameters", count),
+    "flops": ("training FLOPs", count),
+    "seconds": ("training time", duration),
+    "steps": ("optimizer steps", lambda value: str(int(value))),
+}
 
 
 def write_run_report(run: Any) -> Path:
@@ -27,9 +45,10 @@ def write_run_report(run: Any) -> Path:
     folder = Path(run.path)
     model, task, config = run.model(), run.task(), plain(run.config)
     predictions = predict_split(model, task)
+    result: dict[str, Any] = run.result or {}
     name = str(config.get("name") or model.config["architecture"])
     parts = {
-        "Result": result_part(run.result),
+        "Result": result_part(result),
         "Learning": all_curves({name: [run.metrics()]}, task.primary),
         "Confusion": confusion_part(predictions),
         "Worst mistakes": mistakes_part(predictions, task),
@@ -39,15 +58,17 @@ def write_run_report(run: Any) -> Path:
         "How it was measured": how_part(read_json(folder / "env.json"), config),
     }
     path = folder / "report.html"
-    said = f"<p>Run <code>{escape(str(folder))}</code></p>"
+    words = f"Budget {spaced(config['budget'])}, seed {config['seed']}; it ended because {result.get('ended', '?')}. "
+    words += f"The model shown is the best by the validation split, of step {result.get('best_step', '?')}."
+    said = f"<p>Run <code>{escape(str(folder))}</code>. {escape(words)}</p>"
     path.write_text(whole(f"{name} on {task.data.name}", said, parts), encoding="utf-8")
     return path
 
 
 def result_part(result: Mapping[str, Any]) -> str:
     """The test metrics, and what they cost."""
-    test = {name: value for name, value in dict(result.get("test", {})).items() if isinstance(value, int | float)}
-    writers = {"parameters": count, "flops": count, "seconds": duration, "steps": count}
-    spent = {name: write(result[name]) for name, write in writers.items() if result.get(name) is not None}
-    left, right = f"<h3>on the test samples</h3>{facts(test)}", f"<h3>for</h3>{facts(spent)}"
+    test: dict[str, Any] = result.get("test", {})
+    shown = {METRICS.get(name, name): value for name, value in test.items() if isinstance(value, int | float)}
+    spent = {words: write(result[name]) for name, (words, write) in SPENT.items() if result.get(name) is not None}
+    left, right = f"<h3>on the test samples</h3>{facts(shown)}", f"<h3>what it took</h3>{facts(spent)}"
     return f'<div class="row"><div>{left}</div><div>{right}</div></div>'
