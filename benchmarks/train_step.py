@@ -1,6 +1,6 @@
 """A training step of vit-small beside the same model in Transformers: same sizes, same batch, in turns.
 
-    python benchmarks/train_step.py [--rounds 15] [--batch 8]
+python benchmarks/train_step.py [--rounds 15] [--batch 8]
 """
 
 from __future__ import annotations
