@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import confusion_matrix
 from support.pages import Page
 
-from dougong.explain.svg import Axis, Dot, Line, dot_chart, line_chart, ticks
+from dougong.explain.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, Dot, Line, dot_chart, line_chart, ticks
 from dougong.report.curves import learning_curves, mean_curve
 from dougong.report.examples import choose
 from dougong.report.predictions import Predictions, thumbnail
@@ -79,19 +79,22 @@ def test_learning_curves_draw_each_seed_and_the_mean() -> None:
 def test_lines_land_where_the_ticks_say(log: bool) -> None:
     """A point on a tick is drawn at that tick's place on the axis, whatever the axis."""
     x = [10.0, 100.0, 1000.0] if log else [0.0, 50.0, 100.0]
-    drawn = line_chart([Line("a", x, [0.0, 0.5, 1.0], 0)], Axis("x", log=log), Axis("y"), "chart")
+    across = Axis("x", log=log, low=x[0], high=x[2])
+    drawn = line_chart([Line("a", x, [0.0, 0.5, 1.0], 0)], across, Axis("y", low=0, high=1), "chart")
     path = re.findall(r"[ML]([\d.]+) ([\d.]+)", re.findall(r'stroke-width="2.0" d="([^"]+)"', drawn)[-1])
     below = re.findall(r'<text x="([\d.]+)" y="300" class="mid">([\d.]+)<', drawn)
     beside = re.findall(r'y="([\d.]+)" class="end">([\d.]+)<', drawn)
     labels = {float(text): float(at) for at, text in below}
     sides = {float(text): float(at) - 4 for at, text in beside}
-    for (across, down), value, height in zip(path, x, (0.0, 0.5, 1.0), strict=True):
+    for (place, down), value, height in zip(path, x, (0.0, 0.5, 1.0), strict=True):
         if value in labels:
-            assert float(across) == pytest.approx(labels[value], abs=0.11)
+            assert float(place) == pytest.approx(labels[value], abs=0.11)
         if height in sides:
             assert float(down) == pytest.approx(sides[height], abs=0.11)
     assert set(x) & set(labels), "some tick is at a point"
-    assert float(path[0][1]) > float(path[2][1]), "more is higher"
+    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
+    expected = [(LEFT, bottom), ((LEFT + right) / 2, (TOP + bottom) / 2), (right, TOP)]
+    np.testing.assert_allclose(np.asarray(path, float), expected, atol=0.11)  # corner to corner, more is higher
 
 
 def test_gaps_and_names() -> None:
