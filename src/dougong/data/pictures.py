@@ -78,7 +78,7 @@ def look(read: Callable[[], bytes | np.ndarray], where: str, name: str = "") -> 
     try:
         content = read()
     except FileNotFoundError:
-        return Look(None, (Fault(where, "there is no such file", "correct the path, or take the row out"),))
+        return Look(None, (Fault(where, "there is no such file", "correct the path"),))
     except OSError as error:
         said = f"cannot be read ({error.strerror or error})"
         return Look(None, (Fault(where, said, "look at its permissions and the disk"),))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dougong.errors import UserError, unknown
-from dougong.tasks.image_classification import ImageClassification
+from dougong.tasks.image_classification import Augment, ImageClassification
 from dougong.tasks.task import Batch, Metrics, Prediction, Task
 
 __all__ = ["TASKS", "Batch", "ImageClassification", "Metrics", "Prediction", "Task", "load_task", "task_for"]
@@ -15,13 +15,14 @@ __all__ = ["TASKS", "Batch", "ImageClassification", "Metrics", "Prediction", "Ta
 TASKS = {ImageClassification.name: ImageClassification}
 
 
-def task_for(data: Any, name: str | None = None, augment: str = "auto") -> Task:
+def task_for(data: Any, name: str | None = None, augment: Augment = "auto") -> Task:
     """The task that a data set poses.
 
     Args:
         data: from `dougong.data.open_data`.
         name: of the task; read off the data when left out.
-        augment: how training pictures are varied.
+        augment: how training pictures are varied: "auto", "none", "mild", "crop", "standard", "strong", or amounts
+            as ``{"shift": 0.1, "flip": True}``; see `dougong.data.augment`.
 
     Raises:
         UserError: an unknown task or kind of augmentation.

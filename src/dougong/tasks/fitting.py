@@ -34,8 +34,8 @@ def fit_config(
 
     def change(key: str, value: Any, why: str) -> None:
         if key in fixed and fitted[key] is not None:
-            raise UserError(f"model.{key}={_said(fitted[key])}", why, f"leave it out, or set {_said(value)}")
-        lines.append(f"model.{key}: {_said(fitted[key])} -> {_said(value)}, {why}")
+            raise UserError(f"model.{key}={said(key, fitted[key])}", why, f"leave it out, or set {said(key, value)}")
+        lines.append(f"model.{key}: {said(key, fitted[key])} -> {said(key, value)}, {why}")
         fitted[key] = value
 
     if config["n_classes"] != n_classes:
@@ -122,7 +122,8 @@ def _single(size: tuple[int, int]) -> int | list[int]:
     return size[0] if size[0] == size[1] else list(size)
 
 
-def _said(value: Any) -> str:
-    if isinstance(value, list | tuple) and len(value) == 2:
-        return f"{value[0]}x{value[1]}"
-    return "none" if value is None else str(value)
+def said(key: str, value: Any) -> str:
+    """A value as a line shows it: sizes as 8x4."""
+    if key.endswith("_size") and isinstance(value, list | tuple):
+        return "x".join(map(str, value))
+    return "none" if value is None else str(value).replace(" ", "")

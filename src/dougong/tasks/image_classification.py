@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dougong.data.augment import Augmentation, augmented, choose
 from dougong.data.images import ImageData
 from dougong.errors import UserError, unknown
 from dougong.parts.output import Output
@@ -22,6 +23,7 @@ from dougong.tasks.task import Batch, Prediction
 if TYPE_CHECKING:
     import numpy as np
 
+Augment = str | Mapping[str, Any] | Augmentation
 CACHE = 512 * 2**20
 """Splits whose prepared pictures take fewer bytes than this are kept prepared."""
 SAMPLED = 5000
@@ -37,7 +39,10 @@ class ImageClassification:
         mean: of each channel, of values from 0 to 1.
         std: of each channel.
         data: None for a task that only predicts.
-        augment: "auto" or "none".
+        augment: of training pictures: see `dougong.data.augment.choose`.
+
+    Raises:
+        UserError: an unknown augmentation.
     """
 
     name = "image-classification"
@@ -51,22 +56,23 @@ class ImageClassification:
         mean: Sequence[float],
         std: Sequence[float],
         data: ImageData | None = None,
-        augment: str = "auto",
+        augment: Augment = "none",
     ) -> None:
         self.classes = tuple(classes)
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
         self.data = data
-        self.augment = augment
+        self.augmentation = choose(augment, self.image_size, self.classes)
         self._mean = torch.tensor(self.mean).view(3, 1, 1) * 255
         self._std = torch.tensor(self.std).view(3, 1, 1) * 255
         self._prepared: dict[str, Tensor] = {}
 
     @classmethod
-    def from_data(cls, data: ImageData, augment: str = "auto") -> ImageClassification:
+    def from_data(cls, data: ImageData, augment: Augment = "auto") -> ImageClassification:
         """The task that a data set poses; mean and deviation are those of its training pictures."""
-        task = cls(data.classes, picture_size(data), (0.0,) * 3, (1.0,) * 3, data, augment)
+        task = cls(data.classes, picture_size(data), (0.0,) * 3, (1.0,) * 3, data)
         n = len(data.splits["train"])
+        # evenly spread, so that every class is among them
         some = torch.linspace(0, n - 1, min(n, SAMPLED)).round().long()
         total, squares, count = torch.zeros(3).double(), torch.zeros(3).double(), 0
         for part in some.split(256):
@@ -76,8 +82,9 @@ class ImageClassification:
             count += values.numel() // 3
         mean = total / count
         std = (squares / count - mean.square()).clamp_min(0).sqrt().clamp_min(1 / 255)
-        task.__init__(data.classes, task.image_size, mean.tolist(), std.tolist(), data, augment)  # type: ignore[misc]
-        return task
+        ready = cls(data.classes, task.image_size, mean.tolist(), std.tolist(), data, augment)
+        ready._prepared = task._prepared
+        return ready
 
     def adapt(self, config: dict[str, Any], fixed: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
         """A model's configuration made to fit the pictures and classes; see `dougong.tasks.fitting.fit_config`."""
@@ -100,14 +107,16 @@ class ImageClassification:
     def batch(self, split: str, indices: Tensor, *, train: bool, epoch: int, seed: int) -> Batch:
         """Some samples of a split: inputs float32 (B, 3, h, w), targets int64 (B,)."""
         part = self._split(split)
-        pixels = self.raw(split, indices).float()
+        pixels = self.raw(split, indices)
+        if train:
+            pixels = augmented(pixels, self.augmentation, seed=seed, epoch=epoch, indices=indices)
         numbers = indices.tolist()
         targets = torch.tensor([part.labels[number] for number in numbers], dtype=torch.int64)
-        return Batch((self.normalised(pixels),), targets, indices, [part.where(number) for number in numbers])
+        return Batch((self.normalised(pixels.float()),), targets, indices, [part.where(number) for number in numbers])
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """Values from 0 to 255, (B, 3, h, w), to mean 0 and deviation 1 of each channel."""
-        return (pixels - self._mean) / self._std
+        return pixels.sub(self._mean).div_(self._std)
 
     def loss(self, output: Output, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy in nats, the mean over samples (smoothing: Szegedy et al. 2016, section 7)."""
