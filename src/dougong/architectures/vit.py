@@ -73,4 +73,5 @@ def vit(
     head = Classify(First() if n_prefix else Mean(), d_model, n_classes) if n_classes else None
     model = Model(embedding, body, head, hidden_feature(embedding, d_model))
     initial.normal(model)
+    initial.xavier(body)  # as the paper's own code does; 0.02 throughout is too little for narrow models to start from
     return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from typing import Any
@@ -47,6 +48,7 @@ def peak_memory(model: nn.Module, batch: int) -> int:
         torch.cuda.reset_peak_memory_stats()
         model(*inputs)
         return weights + torch.cuda.max_memory_allocated() - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiler tells the terminal when it starts and stops
     from torch.profiler import ProfilerActivity, profile
 
     model(*inputs)
