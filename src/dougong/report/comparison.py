@@ -26,10 +26,10 @@ from dougong.report.predictions import predict_split
 from dougong.report.tables import table, tabs
 
 COSTS: dict[str, tuple[str, Callable[[Any], float], Callable[[float], str]]] = {
+    "FLOPs an input": ("FLOPs of a forward pass of one input", lambda row: row.forward_flops, count),
     "training FLOPs": ("FLOPs of the whole training", lambda row: row.flops, count),
     "training time": ("seconds of training", lambda row: row.seconds, duration),
     "parameters": ("parameters", lambda row: row.parameters, count),
-    "FLOPs an input": ("FLOPs of a forward pass of one input", lambda row: row.forward_flops, count),
     "latency": ("time of a forward pass of one input", lambda row: row.latency_1, duration),
     "memory": ("peak memory of a forward pass of 64 inputs", lambda row: row.memory, size),
 }
@@ -100,7 +100,9 @@ def result_part(comparison: Any) -> str:
         7: lambda row: row.seconds, 8: lambda row: row.latency_1, 9: lambda row: row.latency_64,
         10: lambda row: row.memory,
     }.items():  # fmt: skip
-        best[column] = min(range(len(comparison.rows)), key=lambda number: value(comparison.rows[number]))
+        values = [value(row) for row in comparison.rows]
+        if max(values) > 1.01 * min(values):  # equal budgets have no winner
+            best[column] = values.index(min(values))
     seeds = [[row.name, *(f"{score:.4f}" for score in row.scores)] for row in comparison.rows]
     several = len(comparison.seeds) > 1
     said = (

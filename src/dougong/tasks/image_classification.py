@@ -48,6 +48,7 @@ class ImageClassification:
     name = "image-classification"
     primary = "accuracy"
     higher_is_better = True
+    limits = (0.0, 1.0)
 
     def __init__(
         self,

@@ -79,6 +79,7 @@ class Task(Protocol):
     primary: str
     """The metric by which models are chosen and compared."""
     higher_is_better: bool
+    limits: tuple[float, float]  # between which the primary metric lies
     data: ImageData | None
 
     def adapt(self, config: dict[str, Any], fixed: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:

@@ -282,7 +282,7 @@ def _rows(runs: dict[str, list[Run]], task: Any) -> list[Row]:
     p_values = dict(zip(order[1:], holm(raw), strict=True))
     rows = []
     for name in order:
-        low, high = t_interval(scores[name])
+        low, high = t_interval(scores[name], limits=task.limits)
         several = results[name]
         rows.append(
             Row(
@@ -313,15 +313,17 @@ def _sample_scores(runs: list[Run], task: Any) -> torch.Tensor:
     return torch.stack(found).mean(0)
 
 
-def t_interval(values: list[float], level: float = 0.95) -> tuple[float | None, float | None]:
-    """Student's interval of the mean of a few values; (None, None) for one."""
+def t_interval(
+    values: list[float], level: float = 0.95, limits: tuple[float, float] = (-math.inf, math.inf)
+) -> tuple[float | None, float | None]:
+    """Student's interval of the mean of a few values, cut at what the metric can be; (None, None) for one."""
     if len(values) < 2:
         return None, None
     from scipy.stats import t
 
     mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
     reach = float(t.ppf((1 + level) / 2, len(values) - 1)) * error
-    return mean - reach, mean + reach
+    return max(mean - reach, limits[0]), min(mean + reach, limits[1])
 
 
 def paired_test(first: torch.Tensor, second: torch.Tensor, draws: int = 10000, seed: int = 0) -> float:
