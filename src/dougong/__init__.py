@@ -17,8 +17,8 @@ _HOME = {
     "resolve": "architectures",
     "families": "architectures",
     "sizes": "architectures",
-    "load": "architectures",
-    "save": "architectures",
+    "load": "interop",
+    "save": "interop",
     "Transformer": "architectures.vectors",
     "cost": "cost",
     "train": "training",
@@ -34,9 +34,10 @@ _HOME = {
 __all__ = ["__version__", *sorted(_HOME)]
 
 if TYPE_CHECKING:
-    from dougong.architectures import build, families, load, resolve, save, sizes
+    from dougong.architectures import build, families, resolve, sizes
     from dougong.architectures.vectors import Transformer
     from dougong.errors import UserError
+    from dougong.interop import load, save
 
 
 def __getattr__(name: str) -> Any:

@@ -165,12 +165,12 @@ def fill(
                     raise UserError(str(file), f"{first} is {shapes}", "give the file that belongs to its config.json")
                 if tensor.is_floating_point() != expected[first].is_floating_point():
                     raise UserError(str(file), f"{first} holds {tensor.dtype}", "give the file as it was saved")
-                _place(model, others, tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor)
+                put(model, others, tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor)
     except SafetensorError as error:
         raise UserError(str(file), f"is no safetensors file ({error})", "restore or save it again") from None
 
 
-def _place(model: nn.Module, names: list[str], tensor: torch.Tensor) -> None:
+def put(model: nn.Module, names: list[str], tensor: torch.Tensor) -> None:
     """Put one tensor in all the places that share it."""
     owner, _, leaf = names[0].rpartition(".")
     old = getattr(model.get_submodule(owner), leaf)

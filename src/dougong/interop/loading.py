@@ -1,0 +1,230 @@
+"""Loading and saving models: a run, a folder of ours, or a folder in Hugging Face layout."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dougong.architectures import storing
+from dougong.architectures.registry import check
+from dougong.errors import UserError, unknown
+from dougong.interop.mapping import Foreign, Map, by_model_type, maps, read_tensors
+from dougong.interop.weights import SHARD, Weights, write_weights
+
+TOKENS = ("bos", "eos", "pad", "sep", "cls", "unk", "mask", "decoder_start", "forced_bos", "forced_eos")
+
+
+def load(
+    source: str | Path, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+) -> nn.Module:
+    """A trained model, ready for inference.
+
+    ``model.card`` holds what a foreign config.json says beside the architecture: ``labels``, ``tokens`` (ids by role),
+    ``model_type``.
+
+    Args:
+        source: a run's folder, a folder with config.json and weights in our layout or in that of Hugging Face, or a
+            hub id, ``org/name`` or ``org/name@revision``; what exists on disk comes first.
+        device: where its weights go; the CPU by default.
+        dtype: what its weights are turned into; as saved by default.
+
+    Raises:
+        UserError: a missing or broken file, a family or a value that we do not build, or a weight that is missing, too
+            many or of another shape.
+    """
+    folder = find(source)
+    config = read_json(folder / "config.json")
+    if "architecture" in config:
+        model = storing.load(folder, device=device, dtype=dtype)
+        model.card = {}  # type: ignore[assignment]
+        return model
+    one = map_of(config, folder / "config.json")
+    arguments = translate(one, config, folder / "config.json")
+    model = storing.build(
+        check({"architecture": one.architecture, **arguments}, str(folder / "config.json")), device="meta"
+    )
+    with Weights(folder) as weights:
+        place(model, one, weights, config, device=device, dtype=dtype)
+    model.card = card(config)  # type: ignore[assignment]
+    return model.eval()
+
+
+def find(source: str | Path) -> Path:
+    """The folder that holds config.json.
+
+    Raises:
+        UserError: there is none.
+    """
+    folder = Path(source)
+    if (folder / "model" / "config.json").is_file():
+        return folder / "model"
+    if not folder.exists():
+        raise UserError(str(source), "no such folder", "give a run's folder or a model's, which holds config.json")
+    return folder
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        UserError: the file is missing or no JSON object.
+    """
+    if not file.is_file():
+        raise UserError(
+            str(file.parent), f"no {file.name}", f"give a run's folder or a model's, which holds {file.name}"
+        )
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise UserError(str(file), f"is no JSON ({error})", "restore the file") from None
+    if not isinstance(config, dict):
+        raise UserError(str(file), "holds no JSON object", "restore the file")
+    return config
+
+
+def map_of(config: dict[str, Any], file: Path) -> Map:
+    """The map that reads a foreign configuration.
+
+    Raises:
+        UserError: it names no model_type, or one that we do not know.
+    """
+    name = config.get("model_type")
+    if not isinstance(name, str):
+        raise UserError(str(file), 'names neither an "architecture" nor a "model_type"', "give a model's config.json")
+    if name not in by_model_type():
+        raise unknown(str(file), "model_type", name, by_model_type())
+    return by_model_type()[name]
+
+
+def translate(one: Map, config: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The arguments of our family that a foreign configuration asks for; nothing in it is left unread."""
+    foreign = Foreign(config, str(file), one.silent)
+    arguments = one.ours(foreign)
+    foreign.finish()
+    return arguments
+
+
+def card(config: dict[str, Any]) -> dict[str, Any]:
+    """What a foreign config.json says beside the architecture: model_type, labels, tokens by role."""
+    labels = config.get("id2label") or {}
+    found: dict[str, Any] = {"model_type": config["model_type"]}
+    if isinstance(labels, dict) and labels and all(str(key).isdigit() for key in labels):
+        found["labels"] = [str(labels[key]) for key in sorted(labels, key=int)]
+    tokens = {role: config[f"{role}_token_id"] for role in TOKENS if config.get(f"{role}_token_id") is not None}
+    return {**found, **({"tokens": tokens} if tokens else {})}
+
+
+def place(
+    model: nn.Module, one: Map, weights: Weights, config: dict[str, Any],
+    *, device: torch.device | str | None = None, dtype: torch.dtype | None = None,
+) -> None:  # fmt: skip
+    """Fill a model made on the meta device; every key of the checkpoint is used exactly once, or known to be needless.
+
+    Raises:
+        UserError: keys are missing or too many, or a tensor is of another shape or kind.
+    """
+    expected = model.state_dict()
+    shared = storing.shared_names(model)
+    found_names = {_modern(name, one): name for name in weights}
+    without = not any(name.startswith(one.prefix) for name in found_names)
+    bare = {(one.prefix if without else "") + name: old for name, old in found_names.items()}
+    moves = one.moves(model)
+    needed = {name for move in moves for name in move.theirs}
+    _complain(weights, "lacks", sorted(needed - set(bare)))
+    repeats = {name: original for name, original in one.repeats if name in bare and name not in needed}
+    surplus = set(bare) - needed - set(repeats)
+    _complain(
+        weights, "has unknown",
+        sorted(bare[name] for name in surplus if not any(re.fullmatch(p, name) for p in one.ignored)),
+    )  # fmt: skip
+    for name, original in repeats.items():
+        if not torch.equal(weights.get(bare[name]), weights.get(bare[original])):
+            raise UserError(
+                weights.where(bare[name]),
+                f"{name} differs from {original}, though they are one",
+                "untie them in config.json",
+            )
+    for move in moves:
+        tensors = [weights.get(bare[name]) for name in move.theirs]
+        where = weights.where(bare[move.theirs[0]])
+        found = read_tensors(move, tensors, [expected[name].shape for name in move.ours], where)
+        for name, tensor in zip(move.ours, found, strict=True):
+            if tensor.is_floating_point() != expected[name].is_floating_point():
+                raise UserError(where, f"{move.theirs[0]} holds {tensor.dtype}", "give the file as it was saved")
+            wanted = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+            storing.put(model, shared[name], tensor.to(device or "cpu", wanted).contiguous())
+
+
+def _modern(name: str, one: Map) -> str:
+    for pattern, replacement in one.legacy:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _complain(weights: Weights, what: str, names: list[str]) -> None:
+    if names:
+        some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        raise UserError(
+            str(weights.folder), f"the checkpoint {what} {some}", "give the weights that belong to its config.json"
+        )
+
+
+def save(model: nn.Module, folder: str | Path, *, layout: str = "auto", shard: int = SHARD) -> Path:
+    """Write config.json and the weights into a folder.
+
+    Args:
+        model: made by `dougong.build` or `dougong.load`.
+        folder: made if it does not exist.
+        layout: "huggingface", "dougong", or "auto": Hugging Face's where the model has a counterpart there.
+        shard: bytes that one file of weights may hold.
+
+    Raises:
+        UserError: an unknown layout, or the model has no counterpart in Hugging Face's.
+    """
+    if layout not in ("auto", "huggingface", "dougong"):
+        raise unknown("layout", "layout", layout, ["auto", "huggingface", "dougong"])
+    folder = Path(folder)
+    config = getattr(model, "config", None) or {}
+    one = maps().get(config.get("architecture", ""))
+    if layout == "dougong" or (layout == "auto" and one is None):
+        return storing.save(model, folder)
+    if one is None:
+        raise UserError(
+            str(folder),
+            f"{config.get('architecture')} has no counterpart in this layout",
+            "save it with layout=dougong",
+        )
+    try:
+        foreign = one.theirs(config)
+    except UserError:
+        if layout == "auto":
+            return storing.save(model, folder)
+        raise
+    state = model.state_dict()
+    bare = foreign["architectures"][0] in one.headless
+    tensors: dict[str, Tensor] = {}
+    for move in one.moves(model):
+        for name, tensor in zip(move.theirs, move.transform.write([state[n] for n in move.ours]), strict=True):
+            tensors[name.removeprefix(one.prefix) if bare else name] = tensor
+    folder.mkdir(parents=True, exist_ok=True)
+    write_weights(folder, tensors, shard)
+    half = folder / "config.json.part"
+    half.write_text(json.dumps({**foreign, **_from_card(model)}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(half, folder / "config.json")
+    return folder
+
+
+def _from_card(model: nn.Module) -> dict[str, Any]:
+    """Labels, token ids and the type of the weights, as config.json has them."""
+    held: dict[str, Any] = getattr(model, "card", None) or {}
+    found: dict[str, Any] = {"dtype": str(next(model.parameters()).dtype).removeprefix("torch.")}
+    if labels := held.get("labels"):
+        found["id2label"] = {str(index): label for index, label in enumerate(labels)}
+        found["label2id"] = {label: index for index, label in enumerate(labels)}
+    return {**found, **{f"{role}_token_id": value for role, value in (held.get("tokens") or {}).items()}}
