@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import dougong
+from dougong.architectures import storing
 from dougong.errors import UserError
 
 SMALL = {"architecture": "gpt2", "vocab_size": 11, "max_length": 6, "d_model": 8, "n_layers": 1, "n_heads": 2}
@@ -19,7 +20,7 @@ SMALL = {"architecture": "gpt2", "vocab_size": 11, "max_length": 6, "d_model": 8
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A saved model."""
-    return dougong.save(dougong.build(SMALL, seed=0), tmp_path / "model")
+    return storing.save(dougong.build(SMALL, seed=0), tmp_path / "model")
 
 
 def refused(where: Path, *words: str):
@@ -29,34 +30,34 @@ def refused(where: Path, *words: str):
 def test_tied_weights_are_written_once_and_stay_tied(folder: Path) -> None:
     names = load_file(folder / "model.safetensors").keys()
     assert "embedding.weight" in names and "head.weight" not in names
-    model = dougong.load(folder)
+    model = storing.load(folder)
     assert model.head.weight is model.embedding.weight and not model.training
     with torch.no_grad():
         model.embedding.weight.add_(1)
     assert torch.equal(model.head.weight, model.embedding.weight)
     pair = dougong.build("transformer", vocab_size=9, d_model=8, n_heads=2, n_layers=1, d_ff=8)
-    names = load_file(dougong.save(pair, folder / "pair") / "model.safetensors").keys()
+    names = load_file(storing.save(pair, folder / "pair") / "model.safetensors").keys()
     assert [name for name in names if "embedding" in name or "head" in name] == ["source_embedding.weight"]
-    again = dougong.load(folder / "pair")
+    again = storing.load(folder / "pair")
     assert again.source_embedding.weight is again.target_embedding.weight is again.head.weight
 
 
 def test_a_run_folder_is_opened_at_its_model(folder: Path) -> None:
-    assert torch.equal(dougong.load(folder.parent).embedding.weight, dougong.load(folder).embedding.weight)
+    assert torch.equal(storing.load(folder.parent).embedding.weight, storing.load(folder).embedding.weight)
 
 
 def test_type_is_kept_unless_another_is_asked_for(folder: Path) -> None:
-    dougong.save(dougong.build(SMALL, dtype=torch.bfloat16), folder)
-    assert dougong.load(folder).embedding.weight.dtype == torch.bfloat16
-    assert dougong.load(folder, dtype=torch.float32).embedding.weight.dtype == torch.float32
+    storing.save(dougong.build(SMALL, dtype=torch.bfloat16), folder)
+    assert storing.load(folder).embedding.weight.dtype == torch.bfloat16
+    assert storing.load(folder, dtype=torch.float32).embedding.weight.dtype == torch.float32
     resnet = dougong.build("resnet", layers=[1], width=4, n_classes=2, block="basic").half()
-    loaded = dougong.load(dougong.save(resnet, folder), dtype=torch.float32)
+    loaded = storing.load(storing.save(resnet, folder), dtype=torch.float32)
     assert loaded.embedding.stem[0][1].num_batches_tracked.dtype == torch.int64
     assert loaded.embedding.stem[0][1].running_mean.dtype == torch.float32
 
 
 def test_a_model_can_be_trained_after_loading(folder: Path) -> None:
-    model = dougong.load(folder)
+    model = storing.load(folder)
     model(torch.randint(0, 11, (2, 5))).logits.sum().backward()
     assert all(p.requires_grad and p.grad is not None for p in model.parameters())
 
@@ -64,7 +65,7 @@ def test_a_model_can_be_trained_after_loading(folder: Path) -> None:
 def test_nothing_half_written_is_left(folder: Path) -> None:
     assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
     with pytest.raises(UserError, match="has no configuration"):
-        dougong.save(torch.nn.Linear(2, 2), folder / "other")
+        storing.save(torch.nn.Linear(2, 2), folder / "other")
     assert not (folder / "other").exists()
 
 
@@ -89,20 +90,20 @@ def test_nothing_half_written_is_left(folder: Path) -> None:
 def test_a_broken_configuration_is_named_with_its_file(folder: Path, text: bytes, said: str) -> None:
     (folder / "config.json").write_bytes(text)
     with refused(folder / "config.json", said):
-        dougong.load(folder)
+        storing.load(folder)
 
 
 def test_missing_files_are_named(folder: Path) -> None:
     with refused(folder / "nowhere", "no such folder"):
-        dougong.load(folder / "nowhere")
+        storing.load(folder / "nowhere")
     with refused(folder / "config.json", "no such folder"):
-        dougong.load(folder / "config.json")
+        storing.load(folder / "config.json")
     (folder / "model.safetensors").unlink()
     with refused(folder / "model.safetensors", "no such file"):
-        dougong.load(folder)
+        storing.load(folder)
     (folder / "config.json").unlink()
     with refused(folder, "no config.json"):
-        dougong.load(folder)
+        storing.load(folder)
 
 
 def change(folder: Path, **tensors: torch.Tensor | None) -> None:
@@ -131,7 +132,7 @@ def change(folder: Path, **tensors: torch.Tensor | None) -> None:
 def test_weights_that_are_not_the_models_are_named(folder: Path, tensors: dict, said: str) -> None:
     change(folder, **tensors)
     with refused(folder / "model.safetensors", said):
-        dougong.load(folder)
+        storing.load(folder)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.99])
@@ -140,19 +141,19 @@ def test_a_truncated_file_is_named(folder: Path, share: float) -> None:
     content = file.read_bytes()
     file.write_bytes(content[: int(len(content) * share)])
     with refused(file, "is no safetensors file"):
-        dougong.load(folder)
+        storing.load(folder)
 
 
 def test_rubbish_and_a_pickle_are_not_read(folder: Path) -> None:
     file = folder / "model.safetensors"
     torch.save({"embedding.weight": torch.zeros(2)}, file)
     with refused(file, "is no safetensors file"):
-        dougong.load(folder)
+        storing.load(folder)
     file.write_bytes(os.urandom(5000))
     with refused(file, "is no safetensors file"):
-        dougong.load(folder)
+        storing.load(folder)
 
 
 def test_the_configuration_is_plain_json(folder: Path) -> None:
     assert json.loads((folder / "config.json").read_text()) == dougong.resolve(SMALL)
-    assert dougong.load(folder).config == dougong.resolve(SMALL)
+    assert storing.load(folder).config == dougong.resolve(SMALL)

@@ -26,8 +26,8 @@ BELOW: dict[str, set[str]] = {
     "runtime": {"architectures"},
     "data": set(),
     "tasks": {"architectures", "data"},
-    "explain": {"architectures", "tasks"},  # a task says what an explanation points at
-    "training": {"tasks", "cost"},  # a budget of FLOPs needs their number
+    "explain": {"interop", "tasks"},  # a task says what an explanation points at
+    "training": {"tasks", "cost", "interop"},  # a budget of FLOPs needs their number; a run keeps its model for others
     "report": {"training", "explain", "cost"},
     "web": {"report", "runtime", "interop"},
     "cli": {"report", "runtime", "interop", "web"},

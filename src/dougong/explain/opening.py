@@ -27,7 +27,7 @@ def open_model(model: Any, task: Any = None) -> tuple[nn.Module, Any]:
     if isinstance(model, nn.Module):
         return model, task
     if isinstance(model, str | Path):
-        from dougong.architectures import load
+        from dougong.interop import load
 
         return load(model), task or described_task(Path(model))
     if callable(getattr(model, "model", None)) and callable(getattr(model, "task", None)):

@@ -78,7 +78,8 @@ class Run:
         Raises:
             UserError: there is no such checkpoint.
         """
-        from dougong.architectures import build, load
+        from dougong.architectures import build
+        from dougong.interop import load
         from dougong.training.checkpoints import set_weights
 
         if which == "best" and (self.path / "model" / "config.json").is_file():

@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from dougong import console
-from dougong.architectures import build, resolve, save
+from dougong.architectures import build, resolve
 from dougong.cost import training_flops
 from dougong.data import open_data
 from dougong.errors import UserError, unknown
+from dougong.interop import save as save_model
 from dougong.tasks import task_for
 from dougong.tasks.task import Task
 from dougong.training.checkpoints import set_weights, write_text
@@ -179,7 +180,8 @@ def finish(run: Run, loop: Loop) -> None:
     if best is not None:
         tensors, _ = run.checkpoints.read(best)
         set_weights(model, tensors.get("average") or tensors["model"])
-    save(model, run.path / "model")
+    model.card = {**getattr(model, "card", {}), "labels": list(getattr(loop.task, "classes", ()))}  # type: ignore[assignment]
+    save_model(model, run.path / "model")
     write_json(run.path / "model" / "task.json", loop.task.describe())
     found = {split: score(model, loop.task, split, loop.device)[0] for split in ("val", "test")}
     state = loop.state
@@ -248,7 +250,7 @@ def trained_model(source: str | Path | Run) -> tuple[nn.Module, Path]:
     Raises:
         UserError: neither.
     """
-    from dougong.architectures import load
+    from dougong.interop import load
 
     folder = source.path if isinstance(source, Run) else Path(source)
     if (folder / "config.yaml").is_file() and not (folder / "model" / "config.json").is_file():
