@@ -58,11 +58,12 @@ def test_it_is_the_plain_loop(trained: Callable[..., Run], digits: Any, optimize
 
 
 def test_accumulation_is_the_same_step(trained: Callable[..., Run]) -> None:
-    whole = trained("whole", model=PLAIN, augment="none")
-    parts = trained("parts", model=PLAIN, augment="none", accumulate=5)
+    # SGD: AdamW would blow up the rounding in gradients that are zero by nature, as those of a key's bias
+    alike: dict[str, Any] = {"model": PLAIN, "augment": "none", "optimizer": "sgd", "learning_rate": 0.1}
+    whole, parts = trained("whole", **alike), trained("parts", **alike, accumulate=5)
     for name, value in weights(whole).items():
         torch.testing.assert_close(weights(parts)[name], value, atol=1e-5, rtol=1e-4)
-    half = trained("half", model=PLAIN, augment="none", batch_size=16)
+    half = trained("half", **alike, batch_size=16)
     assert not same(weights(whole), weights(half))
 
 
