@@ -1,0 +1,127 @@
+"""docs/results.md and docs/zh/results.md out of results/speed.json and results/quality.json.
+
+python benchmarks/results.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+DOCS = HERE.parent / "docs"
+
+WORDS: dict[str, dict[str, str]] = {
+    "en": {
+        "title": "Results",
+        "intro": "Written by `make quality` and `make bench`; every figure comes from the program that measured it. "
+        "Ratios are medians of pairs measured in turns in one process, with the lowest and the highest beside them.",
+        "quality": "Quality",
+        "speed": "Speed and memory",
+        "missing": "Not measured yet.",
+        "model": "model",
+        "interval": "95 % interval",
+        "p": "p against best",
+        "parameters": "parameters",
+        "flops": "training FLOPs",
+        "seconds": "seconds",
+        "budget": "budget of each run",
+        "seeds": "seeds",
+        "machine": "machine",
+        "figure": "figure",
+        "value": "value",
+    },
+    "zh": {
+        "title": "测量结果",
+        "intro": "由 `make quality` 和 `make bench` 写成；每个数字都由测量它的程序直接写入。"
+        "比值是在同一进程中轮流测量的成对结果的中位数，旁边给出最小值和最大值。",
+        "quality": "质量",
+        "speed": "速度与内存",
+        "missing": "尚未测量。",
+        "model": "模型",
+        "interval": "95 % 区间",
+        "p": "与最佳者相比的 p 值",
+        "parameters": "参数量",
+        "flops": "训练 FLOPs",
+        "seconds": "秒",
+        "budget": "每次训练的预算",
+        "seeds": "种子数",
+        "machine": "机器",
+        "figure": "项目",
+        "value": "数值",
+    },
+}
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """A table in Markdown."""
+    return [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows]]
+
+
+def written(value: Any) -> str:
+    """A figure with as many digits as it deserves."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def machine(figures: dict[str, Any]) -> str:
+    """The machine and the versions in one line."""
+    held = dict(figures["machine"])
+    cores, threads = held.pop("cores"), held.pop("threads")
+    first = f"{held.pop('processor')}, {cores} cores, {threads} threads"
+    return f"{first}; {', '.join(f'{name} {version}' for name, version in held.items())}; {figures['date']}"
+
+
+def quality(results: dict[str, Any], words: dict[str, str]) -> list[str]:
+    """A table for each study."""
+    lines: list[str] = []
+    for name, study in results.items():
+        lines += [f"### {name}", "", study["note"] + ".", ""]
+        head = [words["model"], study["metric"], words["interval"], words["p"], words["parameters"], words["flops"]]
+        rows = [
+            [
+                row["model"],
+                f"{row['mean']:.4f}",
+                "-" if row["low"] is None else f"{row['low']:.4f} - {row['high']:.4f}",
+                "-" if row["p_against_best"] is None else f"{row['p_against_best']:.3f}",
+                f"{row['parameters']:,}",
+                f"{row['training_flops']:.3g}",
+            ]
+            for row in study["rows"]
+        ]
+        lines += [*table(head, rows), ""]
+        lines += [f"{words['budget']}: {study['budget']}; {words['seeds']}: {study['seeds']}.", ""]
+        lines += [f"{words['machine']}: {machine(study)}.", ""]
+    return lines
+
+
+def speed(results: dict[str, Any], words: dict[str, str]) -> list[str]:
+    """A table for each benchmark."""
+    lines: list[str] = []
+    for name, figures in results.items():
+        rows = [[key, written(value)] for key, value in figures.items() if key not in ("machine", "date")]
+        lines += [f"### {name}", "", *table([words["figure"], words["value"]], rows), ""]
+        lines += [f"{words['machine']}: {machine(figures)}.", ""]
+    return lines
+
+
+def page(words: dict[str, str]) -> str:
+    """The whole page."""
+    lines = [f"# {words['title']}", "", words["intro"], ""]
+    for part, write in (("quality", quality), ("speed", speed)):
+        file = HERE / "results" / f"{part}.json"
+        lines += [f"## {words[part]}", ""]
+        lines += write(json.loads(file.read_text(encoding="utf-8")), words) if file.exists() else [words["missing"], ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main() -> None:
+    """Write both pages."""
+    for language, folder in (("en", DOCS), ("zh", DOCS / "zh")):
+        (folder / "results.md").write_text(page(WORDS[language]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
