@@ -17,3 +17,6 @@ Share = Annotated[float, Ge(0), Lt(1)]
 
 Side = Count | Annotated[list[Count], Len(2, 2)]
 """A size in pixels: one number, or [height, width]."""
+
+Positive = Annotated[float, Gt(0)]
+"""A number above 0."""

@@ -37,13 +37,13 @@ def build(
     config = resolve(model, **changes)
     where = model if isinstance(model, str) else config["architecture"]
     if seed is None:
-        return _built(config, where, device, dtype)
+        return built(config, where, device, dtype)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _built(config, where, device, dtype)
+        return built(config, where, device, dtype)
 
 
-def _built(
+def built(
     config: dict[str, Any], where: str, device: torch.device | str | None, dtype: torch.dtype | None
 ) -> nn.Module:
     """The model of a checked configuration; errors name ``where`` it came from."""
@@ -112,7 +112,7 @@ def load(
     if (folder / "model" / "config.json").is_file():
         folder = folder / "model"
     config = read_config(folder)
-    model = _built(config, str(folder / "config.json"), "meta", None)
+    model = built(config, str(folder / "config.json"), "meta", None)
     fill(model, folder / "model.safetensors", device=device, dtype=dtype)
     return model.eval()
 

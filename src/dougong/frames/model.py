@@ -41,6 +41,8 @@ class Model(nn.Module):
         lengths: Tensor | None = None,
         mask: Tensor | None = None,
         cache: Cache | None = None,
+        *,
+        types: Tensor | None = None,
     ) -> Output:
         """Pixels (B, 3, h, w), tokens (B, L) or vectors (B, L, d_input) to an `Output`.
 
@@ -49,8 +51,9 @@ class Model(nn.Module):
             lengths: (B,) real tokens of each row; the rest is padding and changes nothing.
             mask: bool (L, S) or (B, L, S), True where a query may attend.
             cache: of the tokens before these.
+            types: (B, L) kinds of token, for models that tell first and second sentence apart.
         """
-        embedded = self.embedding(inputs)
+        embedded = self.embedding(inputs) if types is None else self.embedding(inputs, types)
         if isinstance(self.body, Pyramid):
             maps = self.body(embedded)
             logits = None if self.head is None else self.head(maps[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dougong.parts.feedforward import Activation
 from dougong.parts.segments import real_tokens
 
 
@@ -14,6 +15,23 @@ class First(nn.Module):
     def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, L, D) to (B, D)."""
         return hidden[:, 0]
+
+
+class Pooler(nn.Module):
+    """The first token through a linear layer and tanh (Devlin et al. 2019, section 3.1: the vector C).
+
+    Args:
+        d_model: D.
+        activation: instead of tanh.
+    """
+
+    def __init__(self, d_model: int, activation: str = "tanh") -> None:
+        super().__init__()
+        self.linear, self.activation = nn.Linear(d_model, d_model), Activation(activation)
+
+    def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, L, D) to (B, D)."""
+        return self.activation(self.linear(hidden[:, 0]))
 
 
 class Mean(nn.Module):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from dougong.parts.embeddings import TokenEmbedding
+from dougong.parts.feedforward import Activation
 
 
 class Project(nn.Module):
@@ -33,3 +35,25 @@ class Tied(nn.Module):
     def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, L, D) to logits (B, L, V)."""
         return nn.functional.linear(hidden, self.weight)
+
+
+class MaskedLanguage(nn.Module):
+    """What stood at a masked place: linear, activation, norm, then scores by the embedding's vectors and a bias
+    (Devlin et al. 2019, section 3.1, task 1).
+
+    Args:
+        embedding: whose (V, D) table is shared.
+        d_model: D.
+        activation: after the linear layer.
+        norm: module, (..., D) to the same.
+    """
+
+    def __init__(self, embedding: TokenEmbedding, d_model: int, activation: str, norm: nn.Module) -> None:
+        super().__init__()
+        self.linear, self.activation, self.norm = nn.Linear(d_model, d_model), Activation(activation), norm
+        self.weight = embedding.weight
+        self.bias = nn.Parameter(torch.zeros(embedding.vocab_size))
+
+    def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, L, D) to logits (B, L, V)."""
+        return nn.functional.linear(self.norm(self.activation(self.linear(hidden))), self.weight, self.bias)

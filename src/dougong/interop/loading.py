@@ -46,9 +46,8 @@ def load(
         return model
     one = map_of(config, folder / "config.json")
     arguments = translate(one, config, folder / "config.json")
-    model = storing.build(
-        check({"architecture": one.architecture, **arguments}, str(folder / "config.json")), device="meta"
-    )
+    where = str(folder / "config.json")
+    model = storing.built(check({"architecture": one.architecture, **arguments}, where), where, "meta", None)
     with Weights(folder) as weights:
         place(model, one, weights, config, device=device, dtype=dtype)
     model.card = card(config)  # type: ignore[assignment]

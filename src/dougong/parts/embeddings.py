@@ -26,19 +26,35 @@ class TokenEmbedding(nn.Module):
         vocab_size: V.
         d_model: D.
         scale: the vectors are multiplied by it; sqrt(D) in Vaswani et al. 2017, section 3.4.
+        n_types: kinds of token that have a vector of their own, added to the token's (first and second sentence in
+            Devlin et al. 2019, section 3, figure 2); none by default.
     """
 
     kind = "tokens"
 
-    def __init__(self, vocab_size: int, d_model: int, scale: float = 1.0) -> None:
+    def __init__(self, vocab_size: int, d_model: int, scale: float = 1.0, n_types: int = 0) -> None:
         super().__init__()
         self.vocab_size, self.scale = vocab_size, scale
         self.weight = gaussian(vocab_size, d_model, std=d_model**-0.5)
+        self.types = gaussian(n_types, d_model, std=d_model**-0.5) if n_types else None
 
-    def forward(self, tokens: Tensor) -> Embedded:
-        """Token numbers (B, L) to (B, L, D)."""
+    def forward(self, tokens: Tensor, types: Tensor | None = None) -> Embedded:
+        """Token numbers (B, L) to (B, L, D).
+
+        Args:
+            tokens: their numbers.
+            types: (B, L) the kind of each token; all 0 by default.
+
+        Raises:
+            ValueError: types are given and there are none.
+        """
         x = nn.functional.embedding(tokens, self.weight)
-        return Embedded(x * self.scale if self.scale != 1 else x)
+        x = x * self.scale if self.scale != 1 else x
+        if self.types is None:
+            if types is not None:
+                raise ValueError("this model does not tell types of token apart: leave types out")
+            return Embedded(x)
+        return Embedded(x + (self.types[0] if types is None else nn.functional.embedding(types, self.types)))
 
     def example(self, batch: int, length: int | None, device: torch.device | str | None) -> Tensor:
         """Tokens of the right shape: (batch, length or 128)."""
