@@ -137,4 +137,3 @@ def cost_plots(comparison: Any) -> str:
     better = "higher" if comparison.higher_is_better else "lower"
     note = f"Further left is cheaper, {better} is better. Bars are the 95 % intervals over seeds."
     return tabs("costs", panes) + f'<p class="note">{note}</p>'
-

@@ -96,8 +96,7 @@ def is_long(value: Any) -> bool:
 def how_part(env: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """The machine and the versions, and the whole configuration."""
     return (
-        f"<h3>machine and versions</h3>{facts(env)}"
-        f"<details><summary>configuration</summary>{facts(config)}</details>"
+        f"<h3>machine and versions</h3>{facts(env)}<details><summary>configuration</summary>{facts(config)}</details>"
     )
 
 

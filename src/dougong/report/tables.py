@@ -114,9 +114,7 @@ def tabs(group: str, panes: Mapping[str, str]) -> str:
     if len(panes) == 1:
         return next(iter(panes.values()))
     if len(panes) > MOST_TABS:
-        return "".join(
-            f"<details><summary>{escape(name)}</summary>{body}</details>" for name, body in panes.items()
-        )
+        return "".join(f"<details><summary>{escape(name)}</summary>{body}</details>" for name, body in panes.items())
     heads, bodies = [], []
     for number, (name, body) in enumerate(panes.items()):
         shown = " checked" if number == 0 else ""
