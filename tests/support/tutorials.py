@@ -5,7 +5,8 @@ A page is read by these rules:
 - a ```python cell is run, all cells of a page one after another in one namespace and one folder;
 - a ```bash cell is run line by line; every command in it must be ``dougong ...``. Other shell lines stand in ```sh,
   which is shown only;
-- a ```text block right after a cell states what the cell prints.
+- a ```text block right after a cell states what the cell prints; a comment before it, ``<!-- numbers within 5 % -->`` or
+  ``<!-- numbers of one machine -->``, says how far the numbers may be off.
 
 ``python -m support.tutorials PAGE [ZH_PAGE]`` (with tests/ on PYTHONPATH) runs a page, writes what was printed
 into its text blocks and those of its translation, and copies the pictures that its cells saved to its img folder.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import math
 import os
 import re
 import shlex
@@ -27,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NOTE = re.compile(r"<!-- numbers within ([\d.]+) % -->\s*\Z")
+NOTE = re.compile(r"<!-- numbers (?:within ([\d.]+) %|(of one machine)) -->\s*\Z")
 
 
 @dataclass
@@ -40,7 +42,8 @@ class Cell:
         line: of the page, from 1.
         stated: what the page says it prints; None where it says nothing.
         span: of the stated text in the page.
-        within: share by which stated numbers may differ; 0 where they are compared to the last digit.
+        within: share by which stated numbers may differ; 0 where they are compared to the last digit, infinite where
+            they are those of one machine.
     """
 
     kind: str
@@ -74,7 +77,7 @@ def read(path: Path) -> Page:
             if not NOTE.sub("", between).strip():
                 cell = page.cells[-1]
                 cell.stated, cell.span = code, block.span(2)
-                cell.within = float(note[1]) / 100 if note else 0.0
+                cell.within = 0.0 if note is None else math.inf if note[2] else float(note[1]) / 100
         end = block.end()
     return page
 
@@ -85,6 +88,7 @@ def run(page: Page, folder: Path) -> list[str]:
     Raises:
         AssertionError: a cell failed, or a bash cell holds something else than dougong.
     """
+    os.environ.setdefault("MPLBACKEND", "Agg")
     names: dict[str, object] = {"__name__": "__tutorial__"}
     printed = []
     for cell in page.cells:
@@ -168,7 +172,7 @@ def _same(stated: str, printed: str, within: float) -> bool:
 
 def _close(stated: str, printed: str, within: float) -> bool:
     one, other = (float(text.replace(",", "")) for text in (stated, printed))
-    if abs(one - other) <= within * max(abs(one), abs(other)):
+    if math.isinf(within) or abs(one - other) <= within * max(abs(one), abs(other)):
         return True
     mantissa, _, exponent = stated.replace(",", "").partition("e")
     decimals = len(mantissa.partition(".")[2])
@@ -178,14 +182,45 @@ def _close(stated: str, printed: str, within: float) -> bool:
 
 
 def skeleton(cell: Cell) -> str:
-    """The cell without comments and with empty string literals: what a translation must not change."""
+    """The cell without comments, blanks and docstrings: what a translation must not change."""
     if cell.kind == "bash":
-        return "\n".join(" ".join(shlex.split(line, comments=True)) for line in cell.code.splitlines())
+        return "\n".join(shlex.join(shlex.split(line, comments=True)) for line in cell.code.splitlines())
     tree = ast.parse(cell.code)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            node.value = ""
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            node.body[0] = ast.Pass()
     return ast.unparse(tree)
+
+
+HEADING = re.compile(r"^(#+) ", re.MULTILINE)
+FIGURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
+FORMULA = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
+
+
+def translation_faults(page: Page, other: Page) -> list[str]:
+    """Where a translation does not follow its page: cells, what they are said to print, headings, figures, formulas."""
+    faults = []
+    for one, two in zip(page.cells, other.cells, strict=False):
+        where = f"cell at line {one.line}, in the translation at line {two.line}"
+        if (one.kind, skeleton(one)) != (two.kind, skeleton(two)):
+            faults.append(f"{where}: the code differs")
+        if (one.stated or "").split() != (two.stated or "").split() or one.within != two.within:
+            faults.append(f"{where}: what it is said to print differs")
+    prose = [FENCE.sub("", each.text) for each in (page, other)]
+    sides = {
+        "cells": [len(each.cells) for each in (page, other)],
+        "headings": [HEADING.findall(text) for text in prose],
+        "figures": [[Path(name).name for name in FIGURE.findall(text)] for text in prose],
+        "displayed formulas": [len(FORMULA.findall(text)) for text in prose],
+    }
+    faults.extend(f"{what}: {one} here, {two} in the translation" for what, (one, two) in sides.items() if one != two)
+    return faults
+
+
+def missing_figures(page: Page) -> list[str]:
+    """Figures of the page that are not beside it."""
+    names = FIGURE.findall(FENCE.sub("", page.text))
+    return [name for name in names if not (page.path.parent / name).is_file()]
 
 
 def main(paths: list[str]) -> None:
