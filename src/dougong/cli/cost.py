@@ -8,6 +8,7 @@ import typer
 
 from dougong import console
 from dougong.cli.app import Models, verb
+from dougong.figures import size
 
 
 @verb(
@@ -38,5 +39,11 @@ def cost(
     sheet = reckon(
         config, batch=batch, length=length, train=train, precision=precision, optimizer=optimizer, device=device
     )
-    console.say(str(sheet))
+    for title, columns, rows in sheet.sections():
+        console.table(title, columns, rows)
+        console.say()
+    if sheet.cache_per_token:
+        console.say(f"cache: {size(sheet.cache_per_token)} a token of one sequence")
+    for line in sheet.assumptions:
+        console.say(f"- {line}")
     return sheet.to_dict()

@@ -44,8 +44,9 @@ class Run:
     input_lived: int | None = None  # the second block's input, if the graph may have kept it
     keep: bool = False
     retained: int = 0
-    above: int = 0  # the peak of the second block, over what was alive when it began
-    backward_above: int = 0
+    above: tuple[int, int] = (0, 0)  # the peaks of the second block, over what was alive when it began
+    backward_above: tuple[int, int] = (0, 0)
+    began: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # alive when a repeated backward pass began
     retained_by_path: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
@@ -74,7 +75,7 @@ def describe(value: Any, depth: int = 0) -> Any:
 
 
 def signature(module: nn.Module, known: dict[int, Any]) -> Any:
-    """What makes two blocks identical: classes, attributes, and the shapes of all parameters and buffers, at any depth."""
+    """What makes two blocks identical: classes, attributes, and shapes of parameters and buffers, at any depth."""
     if id(module) in known:
         return known[id(module)]
     own = [(key, describe(value)) for key, value in module.__dict__.items() if key not in INTERNAL]
@@ -101,7 +102,8 @@ def runs(model: nn.Module, path: str = "", known: dict[int, Any] | None = None) 
         members = children[index:end]
         blocks = [block for _, block in members]
         distinct = len({id(block) for block in blocks}) == len(blocks)
-        if len(members) >= 3 and distinct and any(True for _ in blocks[0].parameters()):
+        # a layer alone is quick to trace; three side by side on one input would also add up their gradients outside
+        if len(members) >= 3 and distinct and blocks[0]._modules and any(True for _ in blocks[0].parameters()):
             yield Run([f"{path}{name}" for name, _ in members], blocks)
             members = members[:2]
         for name, child in members:
@@ -126,7 +128,7 @@ class Repeat(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         tracer, run = ctx.tracer, ctx.run
-        tracer.ledger.bump(run.backward_above)
+        run.began.append((tracer.ledger.live, tracer.ledger.gradients))
         ctx.kept = None
         tracer.release(run, ctx.path)
         made = [None if like is None else blank(*like) for like in ctx.like]
@@ -159,6 +161,7 @@ class FoldingTracer(Tracer):
                     names[id(parameter)] = names.get(id(parameter), 0) + 1
         # a parameter that blocks share has one gradient, not one a block
         self.runs = [run for run in self.runs if all(names[id(p)] == 1 for b in run.blocks for p in b.parameters())]
+        self.repeated: set[str] = set()
         self.parameter_bytes = {
             id(run): sum(p.numel() * p.element_size() for p in run.blocks[1].parameters() if p.requires_grad)
             for run in self.runs
@@ -200,12 +203,10 @@ class FoldingTracer(Tracer):
         run.traced += 1
         run.signature = asked
         ledger, first = self.ledger, first_tensor(args)
-        before, window = ledger.live, ledger.window
-        by_path = ledger.by_path()
-        start = ledger.open_window()
+        before, by_path = ledger.live, ledger.by_path()
+        opened = ledger.open_window()
         out = forward(*args, **kwargs)
-        run.above = ledger.window - start
-        ledger.window = max(window, ledger.window)
+        run.above = ledger.close_window(opened)
         made = [out] if isinstance(out, Tensor) else list(out) if isinstance(out, tuple) else []
         storages = {tensor.untyped_storage()._cdata for tensor in tensors(list(args))}
         usual = made and all(isinstance(t, Tensor) and t.untyped_storage()._cdata not in storages for t in made)
@@ -230,16 +231,14 @@ class FoldingTracer(Tracer):
     def _watch_backward(self, run: Run, first: Tensor, last: Tensor) -> None:
         """Measure the peak of the second block's backward pass, between the gradients of its output and its input."""
         ledger = self.ledger
-        began: list[tuple[int, int]] = []
+        began: list[tuple[int, int, int, int]] = []
 
         def begin(gradient: Tensor) -> None:
-            began.append((ledger.window, ledger.open_window()))
+            began.append(ledger.open_window())
 
         def end(gradient: Tensor) -> None:
             if began:
-                window, start = began.pop()
-                run.backward_above = ledger.window - start
-                ledger.window = max(window, ledger.window)
+                run.backward_above = ledger.close_window(began.pop())
 
         last.register_hook(begin)
         first.register_hook(end)
@@ -249,7 +248,8 @@ class FoldingTracer(Tracer):
         if not run.repeated:
             run.keep = run.input_lived in ledger.kept
         run.repeated += 1
-        ledger.bump(run.above)
+        self.repeated.add(path)
+        ledger.bump(*run.above)
         needed = [tensor for tensor in all_tensors((args, kwargs)) if tensor.requires_grad]
         self.silent = True
         try:
@@ -273,6 +273,16 @@ class FoldingTracer(Tracer):
         self.ledger.live -= run.retained
         self.ledger.gradients += self.parameter_bytes[id(run)]
         self.ledger.bump()
+
+    def settle(self) -> None:
+        """Note the peaks of the repeated backward passes; the pass that they repeat comes after them."""
+        for run in self.runs:
+            for live, gradients in run.began:
+                self.ledger.was(live, gradients, *run.backward_above)
+
+    def counts(self, path: str) -> bool:
+        """Operations of repeated blocks are in the second block's, times the factor."""
+        return path not in self.repeated
 
     def factor(self, path: str) -> float:
         """How many blocks an operation of this module stands for."""

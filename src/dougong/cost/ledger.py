@@ -24,7 +24,9 @@ class Ledger:
         self.live = 0  # activations
         self.gradients = 0  # of parameters, a part of their own
         self.peak = 0  # of both together
-        self.window = 0  # the same, since the last `open_window`
+        self.peak_live = 0  # of the activations alone
+        self.window = 0  # of both, since the last `open_window`
+        self.window_live = 0
         self.peak_gradients = 0  # gradients when the peak was reached
         self.kept: dict[int, tuple[int, str]] = {}
         self._references: dict[int, Any] = {}
@@ -63,18 +65,35 @@ class Ledger:
             self.live -= n_bytes
             self.gradients += n_bytes
 
-    def bump(self, above: int = 0) -> None:
-        """Note that ``above`` bytes more than now are alive for a moment."""
-        now = self.live + self.gradients + above
+    def bump(self, above: int = 0, above_live: int = 0) -> None:
+        """Note that ``above`` bytes more than now, of activations ``above_live``, are alive for a moment."""
+        now, live = self.live + self.gradients + above, self.live + above_live
+        if live > self.window_live:
+            self.window_live = live
+            self.peak_live = max(self.peak_live, live)
         if now > self.window:
             self.window = now
             if now > self.peak:
                 self.peak, self.peak_gradients = now, self.gradients
 
-    def open_window(self) -> int:
-        """Begin to watch for the peak of a part; what is alive now."""
-        self.window = self.live + self.gradients
-        return self.window
+    def was(self, live: int, gradients: int, above: int, above_live: int) -> None:
+        """Note that once, when so much was alive, ``above`` bytes more were for a moment."""
+        self.peak_live = max(self.peak_live, live + above_live)
+        if live + gradients + above > self.peak:
+            self.peak, self.peak_gradients = live + gradients + above, gradients
+
+    def open_window(self) -> tuple[int, int, int, int]:
+        """Begin to watch for the peak of a part; to be given to `close_window`."""
+        outer = (self.window, self.window_live)
+        self.window, self.window_live = self.live + self.gradients, self.live
+        return (*outer, self.window, self.window_live)
+
+    def close_window(self, opened: tuple[int, int, int, int]) -> tuple[int, int]:
+        """How far the part went above where it began: (of both, of the activations alone)."""
+        outer, outer_live, start, start_live = opened
+        above = (self.window - start, self.window_live - start_live)
+        self.window, self.window_live = max(outer, self.window), max(outer_live, self.window_live)
+        return above
 
     def by_path(self) -> Counter[str]:
         """Bytes of the activations alive now, by the module that made them."""

@@ -336,7 +336,7 @@ def recurrent(
     sizes: list[int], mode: int, width: int, layers: int, has_biases: bool, both: bool, batch_first: bool, train: bool,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Outputs (L, B, H), the last states, and in training oneDNN's workspace."""
-    workspace = recurrent_workspace(*x.shape, width) if train else 0
+    workspace = recurrent_workspace(x.shape[0], x.shape[1], x.shape[2], width) if train else 0
     return new(x, (x.shape[0], x.shape[1], width)), new(h, h.shape), new(c, c.shape), new(x, (workspace,), torch.uint8)
 
 

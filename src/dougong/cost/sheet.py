@@ -112,6 +112,7 @@ class CostSheet:
         devices: how many.
         batch: samples in one pass, on all devices together.
         length: tokens of each, where the model reads tokens and was given a length.
+        train: whether `memory` and `seconds` are those of training.
         precision: of the arithmetic.
         parameters: distinct ones; tied weights count once.
         flops: of the whole batch.
@@ -130,6 +131,7 @@ class CostSheet:
     devices: int
     batch: int
     length: int | None
+    train: bool
     precision: str
     parameters: int
     flops: Flops
@@ -142,6 +144,16 @@ class CostSheet:
     uncounted: list[Uncounted] = field(repr=False)
     cache_per_token: int
     assumptions: list[str] = field(repr=False)
+
+    @property
+    def memory(self) -> Memory:
+        """Of the pass that was asked for."""
+        return self.training if self.train else self.inference
+
+    @property
+    def seconds(self) -> Seconds:
+        """Of the pass that was asked for."""
+        return self.training_seconds if self.train else self.forward_seconds
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings, for JSON."""
@@ -176,7 +188,7 @@ class CostSheet:
         where = f"{self.devices} x {self.device}" if self.devices > 1 else self.device
         title = f"{self.model}: {self.parameters:,} parameters; {asked}, {self.precision}, {where}"
         each = " on each device" if self.devices > 1 else ""
-        found = [
+        found: list[tuple[str, list[str], list[list[Any]]]] = [
             (title, ["", "forward", "training step"], passes),
             (f"memory{each}", ["", "inference", "training"], memory),
             (

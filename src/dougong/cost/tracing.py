@@ -115,11 +115,15 @@ class Tracer(TorchDispatchMode):
         for tensor in tensors(out):
             self.ledger.see(tensor, path)
         moved = traffic(function, args, kwargs, out)
-        if moved is not None:
+        if moved is not None and self.counts(path):
             packet = function._overloadpacket
             flops = flops_of(packet, args, kwargs, out)
             self.calls[Call(path, backward, name_of(packet), flops, *moved)] += 1
         return out
+
+    def counts(self, path: str) -> bool:
+        """Whether operations of this module are to be written down."""
+        return True
 
     @staticmethod
     def _run(function: Any, args: Any, kwargs: Any) -> Any:

@@ -22,8 +22,10 @@ _FREE = {
 # They read as many rows of their first argument as they write.
 _GATHERS = {"embedding", "index_select", "index", "gather", "take", "_embedding_bag"}
 # They write the places that an index names, in a tensor that they read nothing else of.
-_FILLS = {"zero_", "fill_", "zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones",
-          "new_full", "arange", "scalar_tensor", "bernoulli_", "normal_", "uniform_", "rand", "randn", "eye"}  # fmt: skip
+_FILLS = set(
+    "zero_ fill_ zeros ones full zeros_like ones_like full_like new_zeros new_ones new_full arange scalar_tensor "
+    "bernoulli_ normal_ uniform_ rand randn eye".split()
+)
 
 
 @functools.cache

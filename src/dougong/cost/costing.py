@@ -1,0 +1,362 @@
+"""The cost of a model: traced on the meta device, so that nothing is allocated and nothing drifts from the model."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dougong.architectures import build
+from dougong.cost.devices import Rates, parse, rates
+from dougong.cost.folding import FoldingTracer, Unfoldable
+from dougong.cost.kernels import Kernels
+from dougong.cost.ledger import Ledger
+from dougong.cost.parallel import per_device
+from dougong.cost.parts import part_rows
+from dougong.cost.sheet import CostSheet, Flops, Memory, Seconds, Uncounted
+from dougong.cost.timing import seconds_of
+from dougong.cost.tracing import LOSS, Call, Tracer
+from dougong.errors import UserError, unknown
+from dougong.parts.attention import Attention
+from dougong.parts.masks import Causal
+
+PRECISIONS = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
+# Optimizers by the states of a parameter's size that they keep, and the bytes that a step moves, in sizes of the
+# parameters: torch's own step, one operation after another.
+OPTIMIZERS = {"adamw": (2, 26), "adam": (2, 26), "sgd": (1, 8), "sgd-plain": (0, 3), "none": (0, 0)}
+
+ASSUMPTIONS = [
+    "1 multiply-add is 2 FLOPs; attention counts every key for every query, also under a causal mask",
+    "the loss is the mean cross-entropy of the logits, where a model gives logits",
+    "memory is what tensors hold; a library's scratch space, the allocator's slack and the program itself come on top",
+    "the gradients are freed before each forward pass (zero_grad sets them to None)",
+]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one pass did.
+
+    Args:
+        calls: operations, with how many there were of each.
+        peak: bytes of activations and gradients alive at most.
+        peak_gradients: gradients among them.
+        peak_live: the most that activations alone take.
+        saved: bytes kept for the backward pass, by module.
+    """
+
+    calls: dict[Call, float]
+    peak: int
+    peak_gradients: int
+    peak_live: int
+    saved: Counter[str]
+
+    @property
+    def flops(self) -> int:
+        """Of everything that has a formula."""
+        return round(sum((call.flops or 0) * times for call, times in self.calls.items()))
+
+    @property
+    def bytes_moved(self) -> int:
+        """Read and written."""
+        return round(sum((call.bytes_read + call.bytes_written) * times for call, times in self.calls.items()))
+
+    def seconds(self, rates: Rates) -> float:
+        """Estimated."""
+        return sum(seconds_of(call, rates) * times for call, times in self.calls.items())
+
+
+def trace(
+    model: nn.Module, inputs: tuple[Tensor, ...], *, train: bool, kernels: str = "cpu", fold: bool = True
+) -> Trace:
+    """Run a model on the meta device and write down what it does.
+
+    Args:
+        model: on the meta device.
+        inputs: the same.
+        train: in training mode, with loss and backward pass; else in evaluation mode without gradients.
+        kernels: whose kernels torch would choose, "cpu" or "cuda".
+        fold: trace identical blocks once.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    known = [*model.parameters(), *model.buffers(), *[value for value in inputs if isinstance(value, Tensor)]]
+    ledger = Ledger(known)
+    model.train(train)
+    hooks = []
+    tracer = FoldingTracer(model, ledger) if fold else Tracer(model, ledger)
+    saved: Counter[str] = Counter()
+    try:
+        if train:
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    see = lambda p: ledger.is_gradient(p.grad)  # noqa: E731
+                    hooks.append(parameter.register_post_accumulate_grad_hook(see))
+        with torch.set_grad_enabled(train), tracer.watching(), Kernels(kernels):
+            if isinstance(tracer, FoldingTracer):
+                with tracer.folding():
+                    output = model(*inputs)
+            else:
+                output = model(*inputs)
+            if train:
+                loss = loss_of(output)
+                del output
+                saved = kept(tracer)
+                loss.backward()
+                del loss
+                if isinstance(tracer, FoldingTracer):
+                    tracer.settle()
+    except Unfoldable:
+        return trace(model, inputs, train=train, kernels=kernels, fold=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, training in modes:
+            module.training = training
+        for parameter in model.parameters():
+            parameter.grad = None
+    factor = functools.cache(tracer.factor) if isinstance(tracer, FoldingTracer) else lambda path: 1.0
+    calls = {call: times * factor(call.path) for call, times in tracer.calls.items()}
+    return Trace(calls, ledger.peak, ledger.peak_gradients, ledger.peak_live, saved)
+
+
+def kept(tracer: Tracer) -> Counter[str]:
+    """Bytes of activations alive now, by module."""
+    found = tracer.ledger.by_path()
+    if isinstance(tracer, FoldingTracer):
+        for run in tracer.runs:
+            for path, n_bytes in run.retained_by_path.items():
+                found[path] += n_bytes * run.repeated
+    return found
+
+
+def loss_of(output: Any) -> Tensor:
+    """The mean cross-entropy of logits (..., C), or the sum of what a model without logits gives."""
+    logits = getattr(output, "logits", None)
+    if isinstance(logits, Tensor):
+        flat = logits.flatten(0, -2)
+        return nn.functional.cross_entropy(flat.float(), torch.empty(len(flat), dtype=torch.long, device=flat.device))
+    first = getattr(output, "hidden", output)
+    while isinstance(first, list | tuple):
+        first = first[0]
+    if not isinstance(first, Tensor):
+        raise UserError("model", f"gives a {type(output).__name__}, not a tensor", "wrap it so that it gives a tensor")
+    return first.float().sum()
+
+
+def on_meta(model: nn.Module) -> nn.Module:
+    """A copy of a module whose tensors have shapes and no values."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for value in [*module._parameters.values(), *module._buffers.values(), *vars(module).values()]:
+            if isinstance(value, Tensor) and id(value) not in memo:
+                empty = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+                is_parameter = isinstance(value, nn.Parameter)
+                memo[id(value)] = nn.Parameter(empty, value.requires_grad) if is_parameter else empty
+    return copy.deepcopy(model, memo)
+
+
+def prepare(
+    model: str | dict[str, Any] | nn.Module, batch: int, length: int | None, inputs: tuple[Any, ...] | None
+) -> tuple[str, nn.Module, tuple[Any, ...]]:
+    """The model's name, the model and its inputs on the meta device."""
+    if isinstance(model, nn.Module):
+        config = getattr(model, "config", None)
+        name = config.get("architecture") if isinstance(config, dict) else None
+        module, name = on_meta(model), str(name or type(model).__name__)
+    else:
+        module = build(model, device="meta")
+        name = model if isinstance(model, str) else str(model.get("architecture"))
+    if inputs is not None:
+        return name, module, tuple(value.to("meta") if isinstance(value, Tensor) else value for value in inputs)
+    if not hasattr(module, "example_inputs"):
+        raise UserError("model", f"{name} does not say what it reads", "give inputs=, a tuple of tensors")
+    try:
+        return name, module, module.example_inputs(batch, length, device="meta")  # type: ignore[operator]
+    except (ValueError, TypeError) as error:
+        raise UserError("length", str(error), "give another length") from None
+
+
+def cost(
+    model: str | dict[str, Any] | nn.Module,
+    *,
+    batch: int = 1,
+    length: int | None = None,
+    train: bool = False,
+    precision: str = "float32",
+    device: str = "auto",
+    devices: str | None = None,
+    optimizer: str = "adamw",
+    inputs: tuple[Any, ...] | None = None,
+    name: str | None = None,
+) -> CostSheet:
+    """What a model takes: parameters, FLOPs, memory, bytes moved and time, in total and by part.
+
+    Nothing is allocated: the real model is traced on the meta device, forward and backward.
+
+    Args:
+        model: the name of a size or family, a configuration, or a module.
+        batch: samples in one pass, on all devices together.
+        length: tokens of each sample.
+        train: whether ``sheet.memory`` and ``sheet.seconds`` are those of a training step; both are always there.
+        precision: "float32", "bfloat16", "float16" or "float64". In training, weights, gradients and the optimizer's
+            state stay float32 where this is narrower.
+        device: "auto" (this machine), "cpu", "cuda", or a name of the table such as "h100".
+        devices: several of a kind, "8xh100", instead of ``device``.
+        optimizer: "adamw", "adam", "sgd" (with momentum), "sgd-plain" or "none".
+        inputs: what the model is called with, for a module that has no ``example_inputs``.
+        name: of the model, in the sheet.
+
+    Raises:
+        UserError: an unknown model, device, precision or optimizer, or sizes that do not fit.
+    """
+    count, device = parse(devices) if devices is not None else (1, device)
+    for where, word, known in (("precision", precision, PRECISIONS), ("optimizer", optimizer, OPTIMIZERS)):
+        if word not in known:
+            raise unknown(where, where, word, known)
+    if batch < 1 or (length is not None and length < 1):
+        raise UserError("batch" if batch < 1 else "length", "must be at least 1", "give a whole number from 1 on")
+    if batch % count:
+        raise UserError("batch", f"{batch} does not divide among {count} devices", f"give a multiple of {count}")
+    speed = rates(device, precision)
+    label, module, example = prepare(model, batch // count, length, inputs)
+    return _sheet(
+        name or label, module, example, speed, count=count, batch=batch, length=length, train=train,
+        precision=precision, optimizer=optimizer,
+    )  # fmt: skip
+
+
+def _sheet(
+    name: str, model: nn.Module, inputs: tuple[Any, ...], speed: Rates, *, count: int, batch: int, length: int | None,
+    train: bool, precision: str, optimizer: str,
+) -> CostSheet:  # fmt: skip
+    dtype = getattr(torch, precision)
+    parameters = list(model.parameters())
+    stored = nn_bytes(model)
+    if dtype != torch.float32:
+        model = model.to(dtype)
+        inputs = tuple(v.to(dtype) if isinstance(v, Tensor) and v.is_floating_point() else v for v in inputs)
+    narrow = nn_bytes(model)
+    forward = trace(model, inputs, train=False, kernels=speed.kind)
+    training = trace(model, inputs, train=True, kernels=speed.kind)
+    mixed = PRECISIONS[precision] < 4
+    learned = sum(p.numel() * (4 if mixed else PRECISIONS[precision]) for p in parameters if p.requires_grad)
+    n_learned = sum(p.numel() for p in parameters if p.requires_grad)
+    states, step_bytes = OPTIMIZERS[optimizer]
+    step = Call("(optimizer)", True, f"step of {optimizer}", None, step_bytes * learned, 0, n_learned, torch.float32)
+    training_calls = {**training.calls, step: 1.0} if step_bytes else training.calls
+    training = replace(training, calls=training_calls)
+    weights = max(stored, narrow) + (narrow if mixed else 0)
+    wide = 2 if mixed else 1  # gradients are traced in the narrow precision and kept in float32
+    per_token = cache_per_token(model, PRECISIONS[precision])
+    tokens = next((v.shape[1] for v in reversed(inputs) if isinstance(v, Tensor) and v.dim() > 1), 0)
+    own_batch = batch // count
+    inference_memory = Memory(
+        weights=narrow, activations=forward.peak, cache=per_token * own_batch * tokens, peak=narrow + forward.peak
+    )
+    training_memory = Memory(
+        weights=weights, gradients=learned, optimizer=states * learned,
+        activations=training.peak_live, saved=sum(training.saved.values()),
+        peak=weights + states * learned + training.peak + (wide - 1) * training.peak_gradients,
+    )  # fmt: skip
+    seconds = {"forward": _band(forward.seconds(speed), speed), "training": _band(training.seconds(speed), speed)}
+    parts = part_rows(model, forward, training, speed, count)
+    assumptions = list(ASSUMPTIONS)
+    if mixed:
+        assumptions.append(
+            f"training in {precision}: float32 weights, gradients and optimizer state, a {precision} copy of the "
+            f"weights, and all activations in {precision}"
+        )
+    if per_token:
+        assumptions.append("the cache is what generation holds for batch and length; a plain forward pass has none")
+    if count > 1:
+        largest = max((sum(p.numel() for p in child.parameters()) for child in units(model)), default=0)
+        scale = PRECISIONS[precision] * largest
+        inference_memory, training_memory, seconds, said = per_device(
+            inference_memory, training_memory, seconds, speed, count=count, largest=scale,
+            exchanged=sum(p.numel() for p in parameters) * PRECISIONS[precision],
+        )  # fmt: skip
+        assumptions += said
+    assumptions.append(f"time: {speed.basis}")
+    missing: Counter[str] = Counter()
+    touched: Counter[str] = Counter()
+    for call, times in training.calls.items():
+        if call.flops is None:
+            missing[call.name] += round(times) * count
+            touched[call.name] += round(times * call.elements) * count
+    return CostSheet(
+        model=name, device=speed.name, devices=count, batch=batch, length=length, train=train, precision=precision,
+        parameters=sum(p.numel() for p in parameters),
+        flops=Flops(forward.flops * count, training.flops * count),
+        inference=inference_memory, training=training_memory,
+        bytes_moved={"forward": forward.bytes_moved * count, "training": training.bytes_moved * count},
+        forward_seconds=seconds["forward"], training_seconds=seconds["training"], parts=parts,
+        uncounted=[Uncounted(name, missing[name], touched[name]) for name in sorted(missing)],
+        cache_per_token=per_token, assumptions=assumptions,
+    )  # fmt: skip
+
+
+def _band(estimate: float, speed: Rates) -> Seconds:
+    return Seconds(estimate, estimate * speed.low, estimate * speed.high, speed.basis)
+
+
+def nn_bytes(model: nn.Module) -> int:
+    """Bytes of the parameters and buffers, shared ones once."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in [*model.parameters(), *model.buffers()])
+
+
+def units(model: nn.Module) -> list[nn.Module]:
+    """What is gathered at once when weights are sharded: a block, or a part beside the blocks."""
+    found: list[nn.Module] = []
+    for child in model.children():
+        found += [module for module in child.children()] if isinstance(child, nn.ModuleList) else [child]
+    deeper = [unit for module in found for unit in module.children() if isinstance(unit, nn.ModuleList)]
+    return [block for blocks in deeper for block in blocks] or found
+
+
+def cache_per_token(model: nn.Module, element_size: int) -> int:
+    """Bytes of keys and values that one token of one sequence leaves in a decoder's cache; 0 for other models."""
+    total = 0
+    for module in model.modules():
+        if (
+            isinstance(module, Attention)
+            and not module.cross
+            and any(isinstance(p, Causal) for p in module.mask.parts())
+        ):
+            sides = [width_out(side) for side in (module.key, module.value)]
+            total += element_size * sum(sides)
+    return total
+
+
+def width_out(module: nn.Module) -> int:
+    """The width of what a projection gives: that of its last weight."""
+    widths = [p.shape[0] for p in module.parameters() if p.dim() == 2]
+    return int(widths[-1]) if widths else 0
+
+
+@functools.lru_cache(maxsize=256)
+def _flops(config: str, batch: int, length: int | None, train: bool) -> int:
+    _, model, inputs = prepare(json.loads(config), batch, length, None)
+    return trace(model, inputs, train=train).flops
+
+
+def _key(model: str | dict[str, Any]) -> str:
+    return json.dumps(model, sort_keys=True)
+
+
+def forward_flops(model: str | dict[str, Any], batch: int = 1, length: int | None = None) -> int:
+    """FLOPs of one forward pass, without gradients; 1 multiply-add is 2 FLOPs. Cached."""
+    return _flops(_key(model), batch, length, False)
+
+
+def training_flops(model: str | dict[str, Any], batch: int = 1, length: int | None = None) -> int:
+    """FLOPs of one training step, forward and backward; 1 multiply-add is 2 FLOPs. Cached."""
+    return _flops(_key(model), batch, length, True)
+
+
+__all__ = ["LOSS", "Trace", "cost", "forward_flops", "trace", "training_flops"]

@@ -1,0 +1,167 @@
+"""A short probe of this machine: how fast it multiplies, copies and starts operations."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dougong.cost.devices import Points, Rates
+from dougong.errors import UserError
+
+VERSION = 1  # of what is measured; a file of another version is measured anew
+
+# From benchmarks/cost_band.py: what runs of whole models took, over the estimate, at the ends of most of them.
+MEASURED_LOW, MEASURED_HIGH = 0.5, 2.0
+
+
+def measured(device: str, precision: str) -> Rates:
+    """This machine's rates, from the cache, or from a probe of a second or two that is then cached.
+
+    Args:
+        device: "cpu", "cuda", or "auto" for a GPU where there is one.
+        precision: of the arithmetic.
+
+    Raises:
+        UserError: "cuda" where there is none.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device", "this machine has no GPU that torch can use", "use cpu, or a tabled one such as h100")
+    key = "|".join(map(str, (VERSION, machine(device), torch.__version__, torch.get_num_threads(), precision)))
+    path = cache_folder() / "probe.json"
+    known = _read(path)
+    if key not in known:
+        known[key] = asdict(probe(device, precision))
+        _write(path, known)
+    names = {field.name for field in fields(Rates)}
+    row: dict[str, Any] = {
+        name: tuple(map(tuple, value)) if isinstance(value, list) else value for name, value in known[key].items()
+    }
+    return Rates(**{name: row[name] for name in names})
+
+
+def machine(device: str) -> str:
+    """The processor's name."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.split(':', 1)[1].strip()}, {os.cpu_count()} cores"
+    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for dougong."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dougong"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _write(path: Path, known: dict[str, Any]) -> None:
+    """Keep the probes, where that can be done: a home that cannot be written to only costs time."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half = path.with_name(f"{path.name}.{os.getpid()}")
+        half.write_text(json.dumps(known), encoding="utf-8")
+        half.replace(path)
+    except OSError:
+        pass
+
+
+def probe(device: str, precision: str) -> Rates:
+    """Measure: products of three sizes, a convolution, attention, copies of three sizes, gelu, and small layers."""
+    dtype = getattr(torch, precision)
+
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.rand(shape, device=device).to(dtype)
+
+    with torch.no_grad():
+        matmul = []
+        for side in (64, 256, 1024):
+            a, b = rand(side, side), rand(side, side)
+            flops = 2.0 * side**3
+            matmul.append((flops, flops / best(partial(torch.matmul, a, b), device)))
+        x, weight = rand(4, 64, 28, 28), rand(64, 64, 3, 3)
+        flops = 2.0 * 4 * 28 * 28 * 64 * 64 * 9
+        convolution = (flops, flops / best(lambda: nn.functional.conv2d(x, weight, padding=1), device))
+        q = rand(2, 8, 256, 64)
+        flops = 4.0 * 2 * 8 * 256 * 256 * 64
+        attend = nn.functional.scaled_dot_product_attention
+        attention = (flops, flops / best(lambda: attend(q, q, q), device))
+        bandwidth = []
+        for elements in (2**14, 2**18, 2**23):
+            source, target = rand(elements), rand(elements)
+            moved = 2.0 * elements * source.element_size()
+            bandwidth.append((moved, moved / best(partial(target.copy_, source), device)))
+        wide = rand(2**18)
+        curves = wide.numel() / best(lambda: nn.functional.gelu(wide), device)
+        small, layers = rand(1, 8), nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 8))
+        layers.to(device, dtype)
+        overhead = best(lambda: layers(small), device) / len(layers)
+    return Rates(
+        name=machine(device), kind=device, matmul=_rising(matmul), convolution=(convolution,), attention=(attention,),
+        bandwidth=tuple(bandwidth), curves=curves, overhead=overhead, low=MEASURED_LOW, high=MEASURED_HIGH,
+        basis=f"measured on this machine with {torch.get_num_threads()} threads; the band is what whole models took",
+        memory=_memory(device),
+    )  # fmt: skip
+
+
+def _rising(points: list[tuple[float, float]]) -> Points:
+    return tuple(sorted(points))
+
+
+def best(run: Callable[[], Any], device: str, seconds: float = 0.08) -> float:
+    """Seconds of one run: the least of as many as fit into the time, after two that do not count.
+
+    The least, because what else runs on the machine only ever adds; a busy machine shows in the upper end of the band.
+    """
+
+    def wait() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    for _ in range(2):
+        run()
+    wait()
+    start = time.perf_counter()
+    run()
+    wait()
+    inner = max(1, int(5e-5 / max(time.perf_counter() - start, 1e-7)))
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(taken) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        for _ in range(inner):
+            run()
+        wait()
+        taken.append((time.perf_counter() - start) / inner)
+    return min(taken)
+
+
+def _memory(device: str) -> float:
+    """Bytes of the device's memory."""
+    if device == "cuda":
+        return float(torch.cuda.get_device_properties(0).total_memory)
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (ValueError, OSError, AttributeError):
+        return 0.0
