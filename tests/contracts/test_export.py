@@ -1,4 +1,4 @@
-"""Padded batches can be exported: lengths stay an input, and the exported program reads others than it was made with."""
+"""Padded batches can be exported: lengths stay an input, and the program reads others than it was made with."""
 
 from __future__ import annotations
 
