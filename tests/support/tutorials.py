@@ -5,8 +5,8 @@ A page is read by these rules:
 - a ```python cell is run, all cells of a page one after another in one namespace and one folder;
 - a ```bash cell is run line by line; every command in it must be ``dougong ...``. Other shell lines stand in ```sh,
   which is shown only;
-- a ```text block right after a cell states what the cell prints; a comment before it, ``<!-- numbers within 5 % -->`` or
-  ``<!-- numbers of one machine -->``, says how far the numbers may be off.
+- a ```text block right after a cell states what the cell prints; a comment before it, ``<!-- numbers within 5 % -->``
+  or ``<!-- numbers of one machine -->``, says how far the numbers may be off.
 
 ``python -m support.tutorials PAGE [ZH_PAGE]`` (with tests/ on PYTHONPATH) runs a page, writes what was printed
 into its text blocks and those of its translation, and copies the pictures that its cells saved to its img folder.
