@@ -21,12 +21,13 @@ import math
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from PIL import Image
 
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOTE = re.compile(r"<!-- numbers (?:within ([\d.]+) %|(of one machine)) -->\s*\Z")
@@ -232,7 +233,8 @@ def main(paths: list[str]) -> None:
         for picture in Path(folder).glob("*.png"):
             if f"img/{picture.name}" in pages[0].text:
                 pictures.mkdir(exist_ok=True)
-                shutil.copy(picture, pictures / picture.name)
+                with Image.open(picture) as full:  # 128 colours are enough for a drawing, and a third of the bytes
+                    full.convert("RGB").quantize(128).save(pictures / picture.name, optimize=True)
     for page in pages:
         text = page.text
         for cell, output in reversed(list(zip(page.cells, printed, strict=True))):
