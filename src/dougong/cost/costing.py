@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import json
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dougong.architectures import build
 from dougong.cost.devices import Rates, parse, rates
-from dougong.cost.folding import FoldingTracer, Unfoldable
-from dougong.cost.kernels import Kernels
-from dougong.cost.ledger import Ledger
 from dougong.cost.parallel import per_device
 from dougong.cost.parts import part_rows
+from dougong.cost.passes import trace
+from dougong.cost.preparing import prepare
 from dougong.cost.sheet import CostSheet, Flops, Memory, Seconds, Uncounted
-from dougong.cost.timing import seconds_of
-from dougong.cost.tracing import LOSS, Call, Tracer
+from dougong.cost.tracing import Call
 from dougong.errors import UserError, unknown
 from dougong.parts.attention import Attention
 from dougong.parts.masks import Causal
@@ -37,149 +33,6 @@ ASSUMPTIONS = [
     "memory is what tensors hold; a library's scratch space, the allocator's slack and the program itself come on top",
     "the gradients are freed before each forward pass (zero_grad sets them to None)",
 ]
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What one pass did.
-
-    Args:
-        calls: operations, with how many there were of each.
-        peak: bytes of activations and gradients alive at most.
-        peak_gradients: gradients among them.
-        peak_live: the most that activations alone take.
-        saved: bytes kept for the backward pass, by module.
-    """
-
-    calls: dict[Call, float]
-    peak: int
-    peak_gradients: int
-    peak_live: int
-    saved: Counter[str]
-
-    @property
-    def flops(self) -> int:
-        """Of everything that has a formula."""
-        return round(sum((call.flops or 0) * times for call, times in self.calls.items()))
-
-    @property
-    def bytes_moved(self) -> int:
-        """Read and written."""
-        return round(sum((call.bytes_read + call.bytes_written) * times for call, times in self.calls.items()))
-
-    def seconds(self, rates: Rates) -> float:
-        """Estimated."""
-        return sum(seconds_of(call, rates) * times for call, times in self.calls.items())
-
-
-def trace(
-    model: nn.Module, inputs: tuple[Tensor, ...], *, train: bool, kernels: str = "cpu", fold: bool = True
-) -> Trace:
-    """Run a model on the meta device and write down what it does.
-
-    Args:
-        model: on the meta device.
-        inputs: the same.
-        train: in training mode, with loss and backward pass; else in evaluation mode without gradients.
-        kernels: whose kernels torch would choose, "cpu" or "cuda".
-        fold: trace identical blocks once.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    known = [*model.parameters(), *model.buffers(), *[value for value in inputs if isinstance(value, Tensor)]]
-    ledger = Ledger(known)
-    model.train(train)
-    hooks = []
-    tracer = FoldingTracer(model, ledger) if fold else Tracer(model, ledger)
-    saved: Counter[str] = Counter()
-    try:
-        if train:
-            for parameter in model.parameters():
-                if parameter.requires_grad:
-                    see = lambda p: ledger.is_gradient(p.grad)  # noqa: E731
-                    hooks.append(parameter.register_post_accumulate_grad_hook(see))
-        with torch.set_grad_enabled(train), tracer.watching(), Kernels(kernels):
-            if isinstance(tracer, FoldingTracer):
-                with tracer.folding():
-                    output = model(*inputs)
-            else:
-                output = model(*inputs)
-            if train:
-                loss = loss_of(output)
-                del output
-                saved = kept(tracer)
-                loss.backward()
-                del loss
-                if isinstance(tracer, FoldingTracer):
-                    tracer.settle()
-    except Unfoldable:
-        return trace(model, inputs, train=train, kernels=kernels, fold=False)
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, training in modes:
-            module.training = training
-        for parameter in model.parameters():
-            parameter.grad = None
-    factor = functools.cache(tracer.factor) if isinstance(tracer, FoldingTracer) else lambda path: 1.0
-    calls = {call: times * factor(call.path) for call, times in tracer.calls.items()}
-    return Trace(calls, ledger.peak, ledger.peak_gradients, ledger.peak_live, saved)
-
-
-def kept(tracer: Tracer) -> Counter[str]:
-    """Bytes of activations alive now, by module."""
-    found = tracer.ledger.by_path()
-    if isinstance(tracer, FoldingTracer):
-        for run in tracer.runs:
-            for path, n_bytes in run.retained_by_path.items():
-                found[path] += n_bytes * run.repeated
-    return found
-
-
-def loss_of(output: Any) -> Tensor:
-    """The mean cross-entropy of logits (..., C), or the sum of what a model without logits gives."""
-    logits = getattr(output, "logits", None)
-    if isinstance(logits, Tensor):
-        flat = logits.flatten(0, -2)
-        return nn.functional.cross_entropy(flat.float(), torch.empty(len(flat), dtype=torch.long, device=flat.device))
-    first = getattr(output, "hidden", output)
-    while isinstance(first, list | tuple):
-        first = first[0]
-    if not isinstance(first, Tensor):
-        raise UserError("model", f"gives a {type(output).__name__}, not a tensor", "wrap it so that it gives a tensor")
-    return first.float().sum()
-
-
-def on_meta(model: nn.Module) -> nn.Module:
-    """A copy of a module whose tensors have shapes and no values."""
-    memo: dict[int, Any] = {}
-    for module in model.modules():
-        for value in [*module._parameters.values(), *module._buffers.values(), *vars(module).values()]:
-            if isinstance(value, Tensor) and id(value) not in memo:
-                empty = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
-                is_parameter = isinstance(value, nn.Parameter)
-                memo[id(value)] = nn.Parameter(empty, value.requires_grad) if is_parameter else empty
-    return copy.deepcopy(model, memo)
-
-
-def prepare(
-    model: str | dict[str, Any] | nn.Module, batch: int, length: int | None, inputs: tuple[Any, ...] | None
-) -> tuple[str, nn.Module, tuple[Any, ...]]:
-    """The model's name, the model and its inputs on the meta device."""
-    if isinstance(model, nn.Module):
-        config = getattr(model, "config", None)
-        name = config.get("architecture") if isinstance(config, dict) else None
-        module, name = on_meta(model), str(name or type(model).__name__)
-    else:
-        module = build(model, device="meta")
-        name = model if isinstance(model, str) else str(model.get("architecture"))
-    if inputs is not None:
-        return name, module, tuple(value.to("meta") if isinstance(value, Tensor) else value for value in inputs)
-    if not hasattr(module, "example_inputs"):
-        raise UserError("model", f"{name} does not say what it reads", "give inputs=, a tuple of tensors")
-    try:
-        return name, module, module.example_inputs(batch, length, device="meta")  # type: ignore[operator]
-    except (ValueError, TypeError) as error:
-        raise UserError("length", str(error), "give another length") from None
 
 
 def cost(
@@ -359,4 +212,4 @@ def training_flops(model: str | dict[str, Any], batch: int = 1, length: int | No
     return _flops(_key(model), batch, length, True)
 
 
-__all__ = ["LOSS", "Trace", "cost", "forward_flops", "trace", "training_flops"]
+__all__ = ["cost", "forward_flops", "training_flops"]

@@ -15,7 +15,7 @@ from dougong.cost.timing import seconds_of
 from dougong.cost.tracing import LOSS
 
 if TYPE_CHECKING:
-    from dougong.cost.costing import Trace
+    from dougong.cost.passes import Trace
 
 DEPTH = 2  # levels below a block that are shown
 
