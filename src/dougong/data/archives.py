@@ -54,7 +54,7 @@ def _unpack(path: Path, changed: int, size: int) -> Path:
 
 
 def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    into = target / PurePosixPath(member.filename)
+    into = target / PurePosixPath(member.filename.replace("\\", "/"))
     if member.is_dir():
         into.mkdir(parents=True, exist_ok=True)
         return

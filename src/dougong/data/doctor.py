@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 from dougong.data.images import SPLITS
@@ -27,6 +28,30 @@ def check_images(source: str | Path) -> list[Fault]:
     Raises:
         UserError: there is no such source, or it is of no kind that is read.
     """
+    return examine(source).faults
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What the doctor saw.
+
+    Args:
+        pictures: how many, broken ones included.
+        counts: of each class, its pictures in each split; "all" where the source has no splits.
+        faults: all of them.
+    """
+
+    pictures: int
+    counts: dict[str, dict[str, int]]
+    faults: list[Fault]
+
+
+def examine(source: str | Path) -> Examination:
+    """Read all of a source: its faults, and how many pictures each class has.
+
+    Raises:
+        UserError: there is no such source, or it is of no kind that is read.
+    """
     if str(source) != "digits" and not Path(source).expanduser().exists():
         list_source(source)  # which says what is near
     archive = Path(source).expanduser()
@@ -38,12 +63,13 @@ def check_images(source: str | Path) -> list[Fault]:
         except UserError as error:
             faults = [Fault(error.where, error.what, error.remedy)]
         if faults:
-            return faults
+            return Examination(0, {}, faults)  # an archive with such members is not unpacked
     try:
         listing = list_source(source)
     except UserError as error:
-        return [Fault(error.where, error.what, error.remedy)]
-    return diagnose(listing, look_through(listing, room=0))
+        return Examination(0, {}, [Fault(error.where, error.what, error.remedy)])
+    faults = diagnose(listing, look_through(listing, room=0))
+    return Examination(len(listing.samples), _counts(listing), faults)
 
 
 def diagnose(listing: Listing, seen: list[Seen]) -> list[Fault]:
@@ -54,19 +80,29 @@ def diagnose(listing: Listing, seen: list[Seen]) -> list[Fault]:
     if not seen and not any(fault.severity == "error" for fault in faults):
         faults.append(Fault(listing.name, "holds no pictures", "put pictures in, in a folder for each class"))
     if seen:
-        faults += _classes(listing)
+        if not listing.partial:
+            faults += _classes(listing)
         faults += _sizes(listing, seen)
         faults += _copies(seen)
     return faults
 
 
+def _counts(listing: Listing) -> dict[str, dict[str, int]]:
+    """Pictures of each class in each split."""
+    splits = [name for name in SPLITS if any(sample.split == name for sample in listing.samples)]
+    if not splits or any(sample.split is None for sample in listing.samples):
+        splits.append("all")
+    counts = {name: dict.fromkeys(splits, 0) for name in listing.class_names()}
+    for sample in listing.samples:
+        if sample.label is not None:
+            counts.setdefault(sample.label, dict.fromkeys(splits, 0))[sample.split or "all"] += 1
+    return counts
+
+
 def _classes(listing: Listing) -> list[Fault]:
     """Classes that are alone, rare, or absent where they should be."""
     faults = []
-    counts: dict[str, dict[str, int]] = {name: defaultdict(int) for name in listing.class_names()}
-    for sample in listing.samples:
-        if sample.label is not None:
-            counts.setdefault(sample.label, defaultdict(int))[sample.split or "all"] += 1
+    counts = _counts(listing)
     totals = {name: sum(parts.values()) for name, parts in counts.items()}
     present = {name: total for name, total in totals.items() if total}
     if len(present) == 1:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from dougong.data.listing import Fault, Listing, Sample, warning
-from dougong.data.names import SPLIT_NAMES, clean, named_split
-from dougong.data.pictures import EXTENSIONS, UNREAD
+from dougong.data.names import SPLIT_NAMES, clean, named_split, shown
+from dougong.data.pictures import EXTENSIONS, UNREAD, read_file
 from dougong.errors import UserError
 
 CLUTTER = {"thumbs.db", "desktop.ini", "__macosx"}
@@ -18,17 +19,20 @@ def list_folder(root: Path) -> Listing:
     """The pictures under a folder, in the order of their paths.
 
     Raises:
-        UserError: there are no class folders.
+        UserError: it holds no pictures at all.
     """
     listing = Listing(root.resolve().name, [], classes=[])
     folders = subfolders(root)
     if not folders:
         loose = [path for path in files_in(root) if is_picture(path)]
         if loose:
-            raise UserError(
-                str(root), f"its {len(loose)} pictures lie in no class folder, so their classes are unknown",
-                "make a folder for each class and put the pictures in, or give a CSV of path and label",
-            )  # fmt: skip
+            said = f"its {len(loose)} pictures lie in no class folder, so their classes are unknown"
+            remedy = "make a folder for each class and put the pictures in, or give a CSV of path and label"
+            listing.give_up(UserError(str(root), said, remedy))
+            listing.samples += [
+                Sample(path.name, None, functools.partial(read_file, path), None, path.name) for path in loose
+            ]
+            return listing
         raise UserError(str(root), "holds no pictures", "give a folder that holds a folder of pictures for each class")
     named = {folder: named_split(folder.name) for folder in folders}
     if any(split == "train" for split in named.values()):
@@ -39,11 +43,12 @@ def list_folder(root: Path) -> Listing:
                 warning(f"{folder.name}/", said, f"rename it ({', '.join(SPLIT_NAMES)}) or move it away")
             )
         if len({split for _, split in parts}) < len(parts):
-            raise UserError(str(root), "has two folders for the same split", "keep one of them")
+            names = shown([f"{folder.name}/" for folder, _ in parts])
+            listing.give_up(UserError(str(root), f"has two folders for the same split ({names})", "keep one of them"))
     elif all(named.values()):
-        raise UserError(
-            str(root), f"has {', '.join(sorted(map(str, named.values())))} but no train", "add a train folder"
-        )
+        present = ", ".join(sorted(map(str, named.values())))
+        listing.give_up(UserError(str(root), f"has {present} but no train", "add a train folder"))
+        parts = list(named.items())
     else:
         parts = [(root, None)]
     for base, split in sorted(parts, key=lambda part: list(SPLIT_NAMES.values()).index(part[1]) if part[1] else 0):
@@ -76,7 +81,7 @@ def _list_classes(listing: Listing, root: Path, base: Path, split: str | None) -
         for path in walk(folder):
             where = path.relative_to(root).as_posix()
             if is_picture(path):
-                listing.samples.append(Sample(where, name, path.read_bytes, split, path.name))
+                listing.samples.append(Sample(where, name, functools.partial(read_file, path), split, path.name))
             elif path.suffix.lower() in UNREAD:
                 said = f"{path.suffix.lower()} pictures are not read"
                 listing.faults.append(Fault(where, said, "save it as PNG or JPEG, or take it out"))

@@ -66,12 +66,19 @@ class Listing:
         samples: as found.
         classes: their names in order, when the source declares them; else they are the labels, sorted.
         faults: what was wrong already.
+        partial: whether a file or a split could not be listed, so that nothing can be said of the whole.
     """
 
     name: str
     samples: list[Sample]
     classes: list[str] | None = None
     faults: list[Fault] = field(default_factory=list)
+    partial: bool = False
+
+    def give_up(self, error: UserError) -> None:
+        """Note a file that cannot be listed, and go on with the others."""
+        self.faults.append(Fault(error.where, error.what, error.remedy))
+        self.partial = True
 
     def class_names(self) -> list[str]:
         """The classes in order."""

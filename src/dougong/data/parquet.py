@@ -11,6 +11,7 @@ from typing import Any
 
 from dougong.data.listing import Fault, Listing, Sample
 from dougong.data.names import LABEL_COLUMNS, clean, shown
+from dougong.data.pictures import read_file
 from dougong.errors import UserError
 
 IMAGE_COLUMNS = ("image", "img", "picture", "pixels")
@@ -19,14 +20,15 @@ IMAGE_COLUMNS = ("image", "img", "picture", "pixels")
 def list_parquet(files: Sequence[tuple[Path, str | None]], root: Path, name: str) -> Listing:
     """The rows of some files, each file of a split or of none.
 
-    The encoded pictures stay in memory; they are decoded when needed.
-
-    Raises:
-        UserError: a file that is damaged, has no such columns, or is larger than half of the memory.
+    The encoded pictures stay in memory; they are decoded when needed. A file that is damaged, has no such columns or
+    is larger than half of the memory is a fault of the listing; the others are read.
     """
     listing = Listing(name, [])
     for path, split in files:
-        _list_file(listing, path, split, root)
+        try:
+            _list_file(listing, path, split, root)
+        except UserError as error:
+            listing.give_up(error)
     return listing
 
 
@@ -72,7 +74,7 @@ def _inside(folder: Path, name: str) -> bytes:
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise PermissionError(1, f"{name} leads out of the data's folder")
-    return path.read_bytes()
+    return read_file(path)
 
 
 def _columns(schema: Any, where: str) -> tuple[str, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import io
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -23,23 +25,12 @@ EXTENSIONS = {
     ".bmp": "BMP", ".dib": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".gif": "GIF",
 }  # fmt: skip
 UNREAD = {
-    ".heic",
-    ".heif",
-    ".avif",
-    ".svg",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-    ".pnm",
-    ".psd",
-    ".jp2",
-    ".ico",
-    ".tga",
-    ".dng",
-    ".raw",
-}
+    ".heic", ".heif", ".avif", ".svg", ".ppm", ".pgm", ".pbm", ".pnm", ".psd", ".jp2", ".ico", ".tga", ".dng", ".raw",
+}  # fmt: skip
 """Extensions of pictures that are not read: a file of this kind among pictures is a fault, not clutter."""
 
+MOST_BYTES = 512 * 2**20
+"""A file that is larger is not read."""
 MOST_PIXELS = 80_000_000
 """A picture that claims more is not decoded: 240 MB, and a few hundred bytes can claim as much."""
 
@@ -65,6 +56,20 @@ class Look:
 def content_key(pixels: np.ndarray) -> str:
     """sha256 of a picture's size and pixels, as hexadecimal digits."""
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+
+
+def read_file(path: Path) -> bytes:
+    """A file's content.
+
+    Raises:
+        OSError: it cannot be read, is no ordinary file (a pipe would never end), or is larger than any picture.
+    """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "it is no ordinary file")
+    if state.st_size > MOST_BYTES:
+        raise OSError(errno.EFBIG, f"it has {state.st_size / 2**20:,.0f} MiB, more than the limit of 512")
+    return path.read_bytes()
 
 
 def look(read: Callable[[], bytes | np.ndarray], where: str, name: str = "") -> Look:
@@ -241,7 +246,7 @@ def as_pixels(raw: Any, where: str) -> np.ndarray:
         path = Path(raw)
         if path.is_dir():
             raise UserError(where, "is a folder", "name the pictures in it")
-        found = look(path.read_bytes, where)
+        found = look(functools.partial(read_file, path), where)
         for fault in found.faults:
             if fault.severity == "error":
                 raise UserError(fault.where, fault.what, fault.remedy)

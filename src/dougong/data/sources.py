@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from dougong.data.listing import Fault, Listing
+from dougong.data.listing import Listing
 from dougong.data.names import SPLIT_NAMES
 from dougong.errors import UserError, nearest
 
@@ -57,8 +57,12 @@ def _list_path(path: Path, *, confined: bool) -> Listing:
     if ending == ".zip":
         from dougong.data.archives import unpack
 
-        found = _list_path(_only_member(unpack(path)), confined=True)
-        return _renamed(found, path)
+        folder = unpack(path)
+        try:
+            found = _list_path(_only_member(folder), confined=True)
+        except UserError as error:
+            raise UserError(_inside(error.where, folder, path), error.what, error.remedy) from None
+        return _renamed(found, folder, path)
     raise UserError(str(path), "is no kind of data that is read", f"give {KINDS}")
 
 
@@ -111,13 +115,17 @@ def _only_member(folder: Path) -> Path:
     return folder
 
 
-def _renamed(listing: Listing, archive: Path) -> Listing:
+def _renamed(listing: Listing, folder: Path, archive: Path) -> Listing:
     """Places inside an archive, named after it."""
-    samples = [replace(sample, where=f"{archive.name}:{sample.where}") for sample in listing.samples]
-    faults = [
-        Fault(f"{archive.name}:{fault.where}", fault.what, fault.remedy, fault.severity) for fault in listing.faults
-    ]
-    return Listing(archive.stem, samples, listing.classes, faults)
+    samples = [replace(sample, where=_inside(sample.where, folder, archive)) for sample in listing.samples]
+    faults = [replace(fault, where=_inside(fault.where, folder, archive)) for fault in listing.faults]
+    return Listing(archive.stem, samples, listing.classes, faults, listing.partial)
+
+
+def _inside(where: str, folder: Path, archive: Path) -> str:
+    """A place in an unpacked archive as "photos.zip:cat/1.png"; the folder it was unpacked into is nobody's concern."""
+    place = where.removeprefix(str(folder)).strip("/")
+    return f"{archive.name}:{place}" if place else archive.name
 
 
 def _beside(path: Path) -> list[str]:

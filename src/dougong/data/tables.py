@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from dougong.data.listing import Fault, Listing, Sample, warning
 from dougong.data.names import LABEL_COLUMNS, PATH_COLUMNS, SPLIT_COLUMNS, clean, named_split, shown
+from dougong.data.pictures import read_file
 from dougong.errors import UserError
 
 
 def list_tables(files: Sequence[tuple[Path, str | None]], root: Path, name: str, *, confined: bool = False) -> Listing:
     """The rows of some files, each file of a split or of none; paths are relative to the file.
 
+    A file that is not UTF-8 or lacks a column is a fault of the listing; the others are read.
+
     Args:
         files: with their splits.
         root: that the places are relative to.
         name: of the data.
         confined: paths that lead out of ``root`` are faults: the file was not written by who reads it.
-
-    Raises:
-        UserError: not UTF-8, or a column is missing.
     """
     listing = Listing(name, [])
     for path, split in files:
-        _list_file(listing, path, split, root, confined)
+        try:
+            _list_file(listing, path, split, root, confined)
+        except UserError as error:
+            listing.give_up(error)
     return listing
 
 
@@ -74,7 +78,9 @@ def _list_file(listing: Listing, path: Path, split: str | None, root: Path, conf
             continue
         own = split if part is None else _split(listing, row[part], place)
         listing.samples.append(
-            Sample(f"{place} ({row[picture].strip()})", name or None, file.read_bytes, own, file.name)
+            Sample(
+                f"{place} ({row[picture].strip()})", name or None, functools.partial(read_file, file), own, file.name
+            )
         )
     for seen, place in odd.items():
         said = f"the label {seen!r} holds hidden characters or outer spaces; it is read as {clean(seen)!r}"
