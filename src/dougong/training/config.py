@@ -41,7 +41,7 @@ class TrainingConfig(BaseModel):
         evaluate_every: steps; once an epoch, and at most 20 times, when None.
         checkpoint_every: steps; at every evaluation when None.
         keep: checkpoints kept beside the best and the last.
-        augment: "auto" or "none".
+        augment: how training pictures are varied: "auto", "none", a kind by name, or amounts as {"shift": 0.1}.
         device: "auto", "cpu", "cuda" or "cuda:1".
         tensorboard: whether events are written for it.
     """
@@ -73,7 +73,7 @@ class TrainingConfig(BaseModel):
     evaluate_every: int | None = Field(None, ge=1)
     checkpoint_every: int | None = Field(None, ge=1)
     keep: int = Field(1, ge=0)
-    augment: str = "auto"
+    augment: str | dict[str, Any] = "auto"
     device: str = "auto"
     tensorboard: bool = True
 
