@@ -37,9 +37,9 @@ NASTY = [
     "\ufffd replacement \uffff nonchar \U0010ffff last",
     "Привет мир שלום עולם مرحبا नमस्ते สวัสดี 안녕하세요 こんにちは ｆｕｌｌｗｉｄｔｈ １２３",
     "İstanbul ıspanak ẞtraße ǅ ŒUVRE ΣΊΣΥΦΟΣ",
-    "a" * 5000,
     "很" * 3000,
     "don't can't I'm we've they're he'd it's O'Neill 'quoted'",
+    "a" * 5000,  # not beside the other: of two long texts the library keeps every pair of the pieces cut off
     "3.14159 1,000,000 12345678901234567890 0x1F x²+y²=z² 50% $5 €7",
     "https://example.org/a?b=c&d=%20 user@host.de #tag @name C++ f(x)->y {}[]<>|\\",
     "<s> hello </s> <unk> <pad> [CLS] [SEP] [MASK] <mask> <|endoftext|> <bos><eos> <extra_id_0> <0x41>",

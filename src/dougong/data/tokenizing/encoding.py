@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,18 +13,16 @@ class Encoding:
 
     Attributes:
         raw: the encoding of the `tokenizers` library.
-        remap: the model's id of each of the library's, where they differ.
+        exchange: makes the model's ids of it, where they are not the library's own.
     """
 
     raw: Any
-    remap: list[int] | None = None
+    exchange: Callable[[Any], list[int]] | None = None
 
     @property
     def ids(self) -> list[int]:
         """The ids, L of them."""
-        if self.remap is None:
-            return self.raw.ids
-        return [self.remap[index] for index in self.raw.ids]
+        return self.raw.ids if self.exchange is None else self.exchange(self.raw)
 
     @property
     def tokens(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,35 @@ if TYPE_CHECKING:
     from dougong.data.tokenizing.tokenizer import Tokenizer
 
 _ROLES = {"eos": "</s>", "unk": "<unk>", "pad": "<pad>"}
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """From sentencepiece's ids to those of vocab.json.
+
+    Text that the sentencepiece model of this side does not know may yet stand in vocab.json, which holds the pieces of
+    both sides: then it has that id.
+
+    Attributes:
+        table: the id in vocab.json of each of the model's pieces.
+        unknown: sentencepiece's id of what it does not know.
+        ids: vocab.json.
+        unk: the id there of what is in neither.
+    """
+
+    table: tuple[int, ...]
+    unknown: int
+    ids: dict[str, int]
+    unk: int
+
+    def __call__(self, raw: Any) -> list[int]:
+        found = [self.table[index] for index in raw.ids]
+        if self.unknown in raw.ids:
+            tokens = raw.tokens
+            for place, index in enumerate(raw.ids):
+                if index == self.unknown:
+                    found[place] = self.ids.get(tokens[place], self.unk)
+        return found
 
 
 def open_marian(folder: Path, settings: Settings, side: str = "source") -> Opened:
@@ -46,14 +76,14 @@ def open_marian(folder: Path, settings: Settings, side: str = "source") -> Opene
     if unk is None:
         raise UserError(str(words), f"lacks the unknown token {settings.roles['unk'].content!r}", "add it")
     settings.family = "MarianTokenizer"
-    core, remap = _core(model, ids, unk, settings)
+    core, table = _core(model, ids, unk, settings)
     pieces = sorted(ids, key=ids.__getitem__)
     carried = ("source.spm", "target.spm", "vocab.json", "tokenizer_config.json", "special_tokens_map.json")
     return Opened(
         core=core,
         settings=settings,
         source=source,
-        remap=remap,
+        exchange=Exchange(tuple(table), model.unk_id, ids, unk),
         pieces=pieces,
         carried=tuple(folder / name for name in carried if present(folder, name)),
     )

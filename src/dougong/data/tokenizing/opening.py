@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dougong.data.tokenizing import protobuf
 from dougong.data.tokenizing.files import AGAIN, json_of, merges_txt, present, text_of, vocab_txt, vocabulary
@@ -28,7 +29,7 @@ class Opened:
     source: Path
     family: Family | None = None
     notes: list[str] = field(default_factory=list)
-    remap: list[int] | None = None  # the model's id of each of core's, where they differ (Marian)
+    exchange: Callable[[Any], list[int]] | None = None  # an encoding's ids, where they are not core's own (Marian)
     pieces: list[str] | None = None  # token of each of the model's ids, where core does not know all (Marian)
     carried: tuple[Path, ...] = ()  # files that are saved as they are (Marian)
 
@@ -52,10 +53,10 @@ def open_files(path: Path) -> Opened:
         if chosen is None:
             raise UserError(str(folder), "holds no tokenizer", f"give a folder with one of: {LAYOUTS}")
     source = folder / chosen
-    if chosen == "source.spm":
+    if chosen in ("source.spm", "target.spm"):
         from dougong.data.tokenizing.marian import open_marian
 
-        return open_marian(folder, settings)
+        return open_marian(folder, settings, chosen.removesuffix(".spm"))
     opened = _from_json(source, settings) if _is_whole(source) else _from_vocabulary(source, settings)
     _check_ids(opened)
     opened.core.no_truncation()

@@ -54,7 +54,8 @@ def _config(tokenizer: Tokenizer) -> dict[str, Any]:
         }
         for index, token in sorted(tokenizer.opened.core.get_added_tokens_decoder().items())
     }
-    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    # CLIP's class knows that "</w>" is a space, which the generic one would leave in decoded text.
+    config["tokenizer_class"] = "CLIPTokenizer" if settings.family == "CLIPTokenizer" else "PreTrainedTokenizerFast"
     return dict(sorted(config.items()))
 
 

@@ -187,10 +187,10 @@ class Tokenizer:
                 raise UserError("encode", f"{len(texts)} texts and {len(pairs)} pairs", "give as many of each")
             texts = list(zip(texts, pairs, strict=True))
         found = self._run(texts, special, max_length, pair is not None)
-        remap = self.opened.remap
+        exchange = self.opened.exchange
         if one:
-            return Encoding(found[0], remap)
-        return [Encoding(raw, remap) for raw in found]
+            return Encoding(found[0], exchange)
+        return [Encoding(raw, exchange) for raw in found]
 
     def _run(self, texts: list[Any], special: bool, max_length: int | None, pairs: bool) -> list[Any]:
         """Raw encodings. Where to cut is a state of the library's tokenizer, hence the lock."""
