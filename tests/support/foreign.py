@@ -15,6 +15,9 @@ import torch
 from torch import Tensor, nn
 
 import dougong
+from dougong.interop.mapping import Foreign
+from dougong.interop.names import rope
+from dougong.parts.rope_scaling import scaling
 from support.numbers import assert_equal_to_rounding, gap, shake
 
 Run = Callable[[nn.Module], Tensor]
@@ -40,7 +43,8 @@ def check_family(
         theirs_of: the same output of theirs, of the same inputs.
         folder: empty.
         options: ``factor`` on the rounding allowed; ``gradients=False`` where there are none; ``control``, the name of
-            a parameter of ours to permute instead of every one in turn.
+            a parameter of ours to permute instead of every one in turn; ``exact``, what lets theirs compute in
+            float64.
     """
     factor = options.get("factor", 1.0)
     for dtype in (torch.float32, torch.float64):
@@ -48,6 +52,8 @@ def check_family(
         theirs = saved(make(), place, dtype)
         ours = dougong.load(place)
         assert next(ours.parameters()).dtype == dtype
+        if dtype == torch.float64 and "exact" in options:
+            options["exact"](theirs)
         here, there = ours_of(ours), theirs_of(theirs)
         assert_equal_to_rounding(here, there, dtype, factor)
         if options.get("gradients", True):
@@ -55,6 +61,39 @@ def check_family(
         check_round_trip(ours, theirs, place, theirs_of)
     check_control(ours, ours_of, there, options.get("control"))
     return dougong.load(folder / "float32")
+
+
+def exact(theirs: nn.Module) -> None:
+    """Let the reference library compute root-mean-square norms and rotary angles in float64.
+
+    It rounds both to float32, whatever the model's type, so that a float64 rerun could not tell rounding from faults.
+    Frequencies that it stores rounded and scaled are taken from our formula, which another test holds to theirs.
+    """
+    for module in theirs.modules():
+        kind = type(module).__name__
+        if kind.endswith("RMSNorm") or kind == "T5LayerNorm":
+            eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+            offset = 1.0 if kind.startswith("Gemma") else 0.0
+
+            def norm(x: Tensor, module: Any = module, eps: Any = eps, offset: float = offset) -> Tensor:
+                return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * (module.weight + offset)
+
+            module.forward = norm  # type: ignore[method-assign]
+        elif kind.endswith("RotaryEmbedding"):
+            parameters = module.config.rope_parameters
+            width = 2 * len(module.inv_freq)
+            frequency = parameters["rope_theta"] ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
+            found = rope(Foreign({"rope_parameters": parameters}, "the reference"))
+            frequency = scaling(found["rope_scaling"]).stretch(frequency, found["rope_base"])
+
+            def rotary(
+                x: Tensor, position_ids: Tensor, *_: Any, module: Any = module, frequency: Tensor = frequency
+            ) -> Any:
+                angle = position_ids[..., None].double() * frequency
+                both = torch.cat((angle, angle), -1)
+                return both.cos() * module.attention_scaling, both.sin() * module.attention_scaling
+
+            module.forward = rotary  # type: ignore[method-assign]
 
 
 def check_gradients(ours: nn.Module, theirs: nn.Module, ours_of: Run, theirs_of: Run, factor: float) -> None:

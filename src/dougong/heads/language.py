@@ -57,3 +57,8 @@ class MaskedLanguage(nn.Module):
     def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, L, D) to logits (B, L, V)."""
         return nn.functional.linear(self.norm(self.activation(self.linear(hidden))), self.weight, self.bias)
+
+
+def written(embedding: TokenEmbedding, d_model: int, tied: bool) -> Tied | Project:
+    """What a decoder writes next: scores by the embedding's own vectors, or by a table apart, without bias."""
+    return Tied(embedding) if tied else Project(d_model, embedding.vocab_size, bias=False)

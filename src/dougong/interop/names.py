@@ -39,3 +39,53 @@ def head_of(theirs: Foreign, heads: dict[str, str | None], default: str | None =
     if not named:
         return default
     return heads[theirs.only("architectures", *[[name] for name in heads])[0]]
+
+
+SCALING_KEYS = {
+    "linear": {"factor": "factor"},
+    "llama3": {
+        "factor": "factor", "low": "low_freq_factor", "high": "high_freq_factor",
+        "original_length": "original_max_position_embeddings",
+    },
+    "yarn": {
+        "factor": "factor", "fast": "beta_fast", "slow": "beta_slow", "attention": "attention_factor",
+        "whole": "truncate", "original_length": "original_max_position_embeddings",
+    },
+}  # fmt: skip
+
+
+def rope(theirs: Foreign, base: float = 10000.0) -> dict[str, Any]:
+    """Our ``rope_base`` and ``rope_scaling`` for theirs, as Transformers 5 or 4 write them.
+
+    Raises:
+        UserError: a scaling, or a setting of one, that we do not build.
+    """
+    theirs.ignore("rope_parameters", "rope_scaling")
+    both = [theirs.inside(key) for key in ("rope_parameters", "rope_scaling")]
+    found = next((each for each in both if each.values), both[0])
+    kind = found.only("rope_type", *["default", *SCALING_KEYS], default=found.take("type", "default"))
+    found.ignore("type")
+    settings: dict[str, Any] = {}
+    if kind != "default":
+        settings["kind"] = kind
+        for ours, key in SCALING_KEYS[kind].items():
+            if found.take(key, None, kind=object) is not None:
+                settings[ours] = found.take(key, None, kind=object)
+        if kind == "yarn" and "original_length" not in settings:
+            settings["original_length"] = theirs.count("max_position_embeddings")
+    rope_base = found.take("rope_theta", None, kind=float)
+    if rope_base is None:
+        rope_base = theirs.take("rope_theta", base)
+    theirs.ignore("rope_theta")
+    found.finish()
+    return {"rope_base": float(rope_base), "rope_scaling": settings or None}
+
+
+def foreign_rope(ours: dict[str, Any]) -> dict[str, Any]:
+    """``rope_parameters`` as Transformers 5 writes them, beside ``rope_theta`` and ``rope_scaling`` as 4 does."""
+    settings = dict(ours["rope_scaling"] or {})
+    kind = settings.pop("kind", "default")
+    named = {SCALING_KEYS[kind][key]: value for key, value in settings.items()} if settings else {}
+    base = {"rope_theta": ours["rope_base"]}
+    old = {"rope_scaling": {"rope_type": kind, **named}} if named else {}
+    return {"rope_parameters": {**base, "rope_type": kind, **named}, **base, **old}

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from dougong.parts.gaussian import gaussian
+from dougong.parts.rope_scaling import Scaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,19 +189,25 @@ class Rotary(Positions):
     Args:
         d_rotary: R, the channels of a head that are rotated; all of them in the paper.
         base: of the wavelengths.
+        scaling: for texts longer than those of the training.
         interleaved: pairs are neighbours (0, 1), (2, 3), ... as in the paper; else (0, R/2), (1, R/2 + 1), ... as in
             the Llama checkpoints of Hugging Face.
     """
 
-    def __init__(self, d_rotary: int, base: float = 10000.0, interleaved: bool = False) -> None:
+    def __init__(
+        self, d_rotary: int, base: float = 10000.0, interleaved: bool = False, scaling: Scaling | None = None
+    ) -> None:
         super().__init__()
         if d_rotary % 2:
             raise ValueError(f"rotary positions turn pairs of channels: {d_rotary} is odd")
         self.d_rotary, self.base, self.interleaved = d_rotary, base, interleaved
+        self.scaling = scaling or Scaling()
 
     def rotation(self, places: Places) -> Rotation:
-        angle = angles(places.index, self.d_rotary, self.base)
-        return Rotation(angle.cos(), angle.sin(), self.interleaved)
+        one = angles(torch.ones(1, device=places.index.device), self.d_rotary, self.base)[0]
+        angle = places.index.to(one.dtype)[:, None] * self.scaling.stretch(one, self.base)
+        strength = self.scaling.sharpening
+        return Rotation(angle.cos() * strength, angle.sin() * strength, self.interleaved)
 
 
 class Rotary2d(Positions):

@@ -1,0 +1,81 @@
+"""Llama 2 and 3 (Touvron et al. 2023; Grattafiori et al. 2024): a pre-norm decoder with rotary positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dougong.architectures.arguments import Count, Positive, Share
+from dougong.architectures.registry import architecture
+from dougong.frames.branch import Block, Branch
+from dougong.frames.model import Model
+from dougong.frames.stack import Stack
+from dougong.heads.language import written
+from dougong.parts import initial
+from dougong.parts.attention import multi_head_attention
+from dougong.parts.embeddings import TokenEmbedding
+from dougong.parts.feedforward import feed_forward
+from dougong.parts.masks import Causal
+from dougong.parts.norms import RMSNorm
+from dougong.parts.output import Feature
+from dougong.parts.positions import Rotary
+from dougong.parts.rope_scaling import scaling
+
+
+@architecture
+def llama(
+    *,
+    vocab_size: Count = 32000,
+    max_length: Count = 4096,
+    d_model: Count = 4096,
+    n_layers: Count = 32,
+    n_heads: Count = 32,
+    n_kv_heads: Count | None = None,
+    d_head: Count | None = None,
+    d_ff: Count = 11008,
+    activation: str = "silu",
+    attention_dropout: Share = 0.0,
+    eps: Positive = 1e-5,
+    rope_base: Positive = 10000.0,
+    rope_scaling: dict[str, Any] | None = None,
+    attention_bias: bool = False,
+    feed_forward_bias: bool = False,
+    tied: bool = False,
+) -> Model:
+    """Llama: RMSNorm before each branch, rotary positions, gated feed-forward, grouped heads (section 2.2).
+
+    Args:
+        vocab_size: V.
+        max_length: tokens of the longest text in training.
+        d_model: D.
+        n_layers: blocks.
+        n_heads: H.
+        n_kv_heads: G; H by default.
+        d_head: K; D / H by default.
+        d_ff: F.
+        activation: of the gate.
+        attention_dropout: of the weights of attention.
+        eps: of the norms.
+        rope_base: of the wavelengths of rotary positions.
+        rope_scaling: {"kind": "linear" | "llama3" | "yarn", ...}, see `dougong.parts.rope_scaling`.
+        attention_bias: the projections of attention have biases.
+        feed_forward_bias: those of the feed-forward network have.
+        tied: reading and writing share one table.
+    """
+    embedding = TokenEmbedding(vocab_size, d_model)
+    width = d_head or d_model // n_heads
+
+    def block() -> Block:
+        attention = multi_head_attention(
+            d_model, n_heads, n_kv_heads, d_head=width, bias=attention_bias, mask=Causal(), dropout=attention_dropout
+        )
+        network = feed_forward(d_model, d_ff, activation, gated=True, bias=feed_forward_bias)
+        return Block(
+            attention=Branch(attention, before=RMSNorm(d_model, eps)),
+            feed_forward=Branch(network, before=RMSNorm(d_model, eps)),
+        )
+
+    positions = Rotary(width, rope_base, scaling=scaling(rope_scaling))
+    body = Stack([block() for _ in range(n_layers)], positions=positions, after=RMSNorm(d_model, eps))
+    model = Model(embedding, body, written(embedding, d_model, tied), [Feature("hidden", d_model)])
+    initial.normal(model)
+    return model
