@@ -17,7 +17,7 @@ _VIEWS = {"_unsafe_view", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chu
 _FREE = {
     "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "device", "size", "stride", "numel",
     "dim", "is_contiguous", "storage_offset", "layout", "sym_size", "sym_stride", "sym_numel", "sym_storage_offset",
-    "is_pinned", "record_stream", "_has_compatible_shallow_copy_type",
+    "is_pinned", "record_stream", "_has_compatible_shallow_copy_type", "promote_types", "result_type", "can_cast",
 }  # fmt: skip
 # They read as many rows of their first argument as they write.
 _GATHERS = {"embedding", "index_select", "index", "gather", "take", "_embedding_bag"}
@@ -57,7 +57,8 @@ def traffic(
         return None
     inputs = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
     inputs += [item for value in args if isinstance(value, list | tuple) for item in value if isinstance(item, Tensor)]
-    outputs = [out] if isinstance(out, Tensor) else [item for item in out or () if isinstance(item, Tensor)]
+    several = out if isinstance(out, list | tuple) else [out]
+    outputs = [item for item in several if isinstance(item, Tensor)]
     written = sum(n_bytes(tensor) for tensor in outputs)
     if name in _FILLS:
         read = 0
@@ -68,6 +69,8 @@ def traffic(
     else:
         read = sum(n_bytes(tensor) for tensor in inputs)
     every = outputs + inputs
+    if not every:
+        return None
     elements = max((tensor.numel() for tensor in every), default=0)
     arithmetic = [tensor.dtype for tensor in every if tensor.is_floating_point()]
     return read, written, elements, arithmetic[0] if arithmetic else torch.int64
