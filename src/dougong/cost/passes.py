@@ -120,7 +120,8 @@ def loss_of(output: Any) -> Tensor:
     logits = getattr(output, "logits", None)
     if isinstance(logits, Tensor):
         flat = logits.flatten(0, -2)
-        return nn.functional.cross_entropy(flat.float(), torch.empty(len(flat), dtype=torch.long, device=flat.device))
+        make = torch.empty if flat.is_meta else torch.zeros
+        return nn.functional.cross_entropy(flat.float(), make(len(flat), dtype=torch.long, device=flat.device))
     first = getattr(output, "hidden", output)
     while isinstance(first, list | tuple):
         first = first[0]
