@@ -41,6 +41,7 @@ def _list_path(path: Path, *, confined: bool) -> Listing:
     if path.is_dir():
         path = unwrapped(path)
         parts = split_files(path, (".parquet",)) or split_files(path / "data", (".parquet",))
+        parts = parts or _parts(path)
         if parts:
             return list_parquet(parts, path, path.resolve().name)
         tables = split_files(path, TABLES) or _only_table(path)
@@ -103,6 +104,14 @@ def _only_table(folder: Path) -> list[tuple[Path, str | None]]:
     if len(tables) == 1 and tables[0].suffix.lower() in TABLES:
         return [(tables[0], None)]
     return []
+
+
+def _parts(folder: Path) -> list[tuple[Path, str | None]]:
+    """The Parquet files of a folder that holds no class folders: parts of one set, in the order of their names."""
+    from dougong.data.folders import files_in, subfolders
+
+    files = [path for path in files_in(folder) if path.suffix.lower() == ".parquet"]
+    return [] if subfolders(folder) else [(path, None) for path in files]
 
 
 def _only_member(folder: Path) -> Path:
