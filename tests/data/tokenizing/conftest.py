@@ -215,7 +215,7 @@ ROBERTA = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 
 def build(root: Path) -> None:
     """Every layout, a folder each."""
-    texts = [text.replace("\n", " ") for text in real_texts(1500)]
+    texts = [text.replace("\n", " ") for text in real_texts(600)]
     lines = [text[:2000] for text in texts if text.strip()]
     wordpiece(root / "bert-uncased", texts, lower=True)
     wordpiece(root / "bert-cased", texts, lower=False)
@@ -247,4 +247,4 @@ def layouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def texts() -> list[str]:
     """Real sentences in three languages, and what is odd."""
-    return [*real_texts(150), *NASTY]
+    return [*real_texts(60), *NASTY]

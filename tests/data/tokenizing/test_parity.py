@@ -72,21 +72,26 @@ def test_as_transformers(family: str, layouts: Path, texts: list[str]) -> None:
     assert tokenizer.padding_side == other.padding_side
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_pairs_and_cutting(family: str, layouts: Path, texts: list[str]) -> None:
-    tokenizer, other = Tokenizer.open(layouts / family), reference(layouts / family)
-    first, second = texts[:-1], texts[1:]
-    for length in (7, 17):
+def test_pairs_and_cutting(family: str, side: str, layouts: Path, texts: list[str], tmp_path: Path) -> None:
+    folder = changed(layouts / family, tmp_path / "side", truncation_side=side)
+    tokenizer, other = Tokenizer.open(folder), reference(folder)
+    # Of two long texts the library keeps every pair of the pieces that it cuts off: gigabytes.
+    first = [text[:200] for text in [*texts[:80], *texts[-40:]]]
+    second = first[1:] + first[:1]
+    whole = tokenizer.encode(first, second)
+    for length in (7, 8, 17, 40):
         expected = other(first, second, truncation=True, max_length=length, return_offsets_mapping=True)
         found = tokenizer.encode(first, second, max_length=length)
         assert unequal([one.ids for one in found], expected["input_ids"]) == []
         assert unequal([one.offsets for one in found], expected["offset_mapping"]) == []
         assert unequal([one.texts for one in found], [expected.sequence_ids(row) for row in range(len(found))]) == []
+        assert unequal([one.words for one in found], [expected.word_ids(row) for row in range(len(found))]) == []
         assert max(len(one) for one in found) == length
-    # One by one is as all at once, and what was cut before does not cut later.
-    alone = [tokenizer.encode(a, b) for a, b in zip(first[-40:], second[-40:], strict=True)]
-    assert unequal([one.ids for one in alone], [one.ids for one in tokenizer.encode(first[-40:], second[-40:])]) == []
-    assert max(len(one) for one in alone) > 17
+        assert len(unequal([one.ids for one in whole], expected["input_ids"])) > length // 7  # it did cut
+        alone = other(first, truncation=True, max_length=length)["input_ids"]
+        assert unequal([tokenizer.encode(text, max_length=length).ids for text in first], alone) == []
 
 
 @pytest.mark.parametrize("family", FAMILIES)

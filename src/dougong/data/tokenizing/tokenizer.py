@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from dougong.data.tokenizing.encoding import Encoding
+from dougong.data.tokenizing.encoding import Encoding, kept
 from dougong.data.tokenizing.opening import Opened, open_files
 from dougong.data.tokenizing.settings import ROLES, Settings
 from dougong.errors import UserError
@@ -40,7 +39,6 @@ class Tokenizer:
 
     opened: Opened
     templates: Mapping[str, str]
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @staticmethod
     def open(path: str | Path) -> Tokenizer:
@@ -62,9 +60,6 @@ class Tokenizer:
         opened = open_files(Path(path))
         folder = opened.source.parent
         return Tokenizer(opened, read_templates(folder, opened.settings))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Tokenizer, (self.opened, self.templates)  # to a worker process, which has a lock of its own
 
     @property
     def settings(self) -> Settings:
@@ -186,37 +181,29 @@ class Tokenizer:
             if len(pairs) != len(texts):
                 raise UserError("encode", f"{len(texts)} texts and {len(pairs)} pairs", "give as many of each")
             texts = list(zip(texts, pairs, strict=True))
-        found = self._run(texts, special, max_length, pair is not None)
+        found = self._run(texts, special, pair is not None)
         exchange = self.opened.exchange
-        if one:
-            return Encoding(found[0], exchange)
-        return [Encoding(raw, exchange) for raw in found]
+        if max_length is None:
+            encoded = [Encoding(raw, exchange) for raw in found]
+        else:
+            added = self.opened.core.num_special_tokens_to_add(pair is not None) if special else 0
+            if max_length <= added:
+                raise UserError("max_length", f"{max_length}, beside {added} special tokens", "ask for more")
+            side = self.settings.side("truncation_side", "right")
+            encoded = [Encoding(raw, exchange, kept(raw, max_length, added, side)) for raw in found]
+        return encoded[0] if one else encoded
 
-    def _run(self, texts: list[Any], special: bool, max_length: int | None, pairs: bool) -> list[Any]:
-        """Raw encodings. Where to cut is a state of the library's tokenizer, hence the lock."""
+    def _run(self, texts: list[Any], special: bool, pairs: bool) -> list[Any]:
+        """Raw encodings, never cut: cutting is a state of the library's tokenizer, and keeps all that it cuts off."""
         core = self.opened.core
-        with self._lock:
-            if max_length is not None:
-                self._cut(max_length, core.num_special_tokens_to_add(pairs) if special else 0)
-            elif core.truncation is not None:
-                core.no_truncation()
-            try:
-                if len(texts) > 1:
-                    return core.encode_batch(texts, add_special_tokens=special)
-                first, second = texts[0] if pairs else (texts[0], None) if texts else ("", None)
-                return [core.encode(first, second, add_special_tokens=special)] if texts else []
-            except TypeError:
-                cleaned = [_clean(item) for item in texts]  # a lone surrogate is the one str that Rust refuses
-                return core.encode_batch(cleaned, add_special_tokens=special)
-
-    def _cut(self, max_length: int, added: int) -> None:
-        """Set where to cut, unless it is set so already."""
-        if max_length <= added:
-            raise UserError("max_length", f"{max_length} leaves no room beside {added} special tokens", "ask for more")
-        side, core = self.settings.side("truncation_side", "right"), self.opened.core
-        now = core.truncation
-        if now is None or (now["max_length"], now["direction"]) != (max_length, side):
-            core.enable_truncation(max_length, stride=0, strategy="longest_first", direction=side)
+        try:
+            if len(texts) > 1:
+                return core.encode_batch(texts, add_special_tokens=special)
+            first, second = texts[0] if pairs else (texts[0], None) if texts else ("", None)
+            return [core.encode(first, second, add_special_tokens=special)] if texts else []
+        except TypeError:
+            cleaned = [_clean(item) for item in texts]  # a lone surrogate is the one str that Rust refuses
+            return core.encode_batch(cleaned, add_special_tokens=special)
 
     def batch(
         self,
