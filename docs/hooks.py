@@ -1,16 +1,16 @@
 """For mkdocs: what ``dougong VERB --help`` prints, and formulas as MathML.
 
-A line ``{{ help VERB }}`` of a page becomes the help of that verb. Formulas are turned into MathML when the manual is built, so
-that browsers draw them themselves: no script is loaded, from here or from elsewhere.
+A line ``{{ help VERB }}`` of a page becomes the help of that verb. Formulas are turned into MathML when the manual is
+built, so that browsers draw them themselves: no script is loaded, from here or from elsewhere.
 """
 
 from __future__ import annotations
 
-import html
 import os
 import re
 import subprocess
 import sys
+from html import unescape
 from typing import Any
 
 from latex2mathml.converter import convert
@@ -23,14 +23,14 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return re.sub(r"^\{\{ help ?(.*?) ?\}\}$", lambda match: _help(match[1].split()), markdown, flags=re.MULTILINE)
 
 
-def on_page_content(page: str, **_: Any) -> str:
+def on_page_content(html: str, **_: Any) -> str:
     """Called by mkdocs for every page, once Markdown has become HTML."""
-    return FORMULA.sub(_formula, page)
+    return FORMULA.sub(_formula, html)
 
 
 def _formula(match: re.Match[str]) -> str:
     # words as words rather than letter by letter; MathML knows no negative space by name
-    latex = html.unescape(match["latex"]).replace(r"\mathrm{", r"\text{").replace(r"\!", "")
+    latex = unescape(match["latex"]).replace(r"\mathrm{", r"\text{").replace(r"\!", "")
     return convert(latex, display="block" if match["tag"] == "div" else "inline")
 
 

@@ -82,7 +82,7 @@ def best_patch(image: tuple[int, int]) -> tuple[int, int]:
 
     At least 2 pixels, 4 to 14 patches, and square where a square does that; else each side by itself.
 
-    Example:
+    Examples:
         >>> [best_patch((side, side))[0] for side in (8, 16, 28, 32, 64, 96, 224)]
         [2, 2, 4, 4, 8, 12, 28]
     """
