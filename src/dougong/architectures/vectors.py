@@ -37,7 +37,7 @@ class Transformer(nn.Module):
         d_ff: F; 4 D by default, as in the paper.
         target_dim: width of the target's vectors; None for an encoder alone.
 
-    Example:
+    Examples:
         >>> model = Transformer(input_dim=16, output_dim=64, nhead=4, num_layers=2, dropout=0.1)
         >>> model(torch.zeros(2, 10, 16), lengths=torch.tensor([10, 7])).shape
         torch.Size([2, 10, 64])

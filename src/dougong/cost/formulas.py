@@ -119,7 +119,7 @@ def flops_of(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: An
 def counter() -> FlopCounterMode:
     """torch's own FLOP counter, as a context manager, with the formulas that it lacks.
 
-    Example:
+    Examples:
         >>> with counter() as count:
         ...     _ = torch.nn.Linear(8, 4)(torch.zeros(2, 8))
         >>> count.get_total_flops()
