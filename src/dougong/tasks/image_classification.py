@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dougong.data.augment import Augmentation, augmented, choose
+from dougong.data.augment import NONE, Augmentation, augmented, choose
 from dougong.data.images import ImageData
 from dougong.errors import UserError, unknown
 from dougong.parts.output import Output
@@ -89,7 +89,10 @@ class ImageClassification:
 
     def adapt(self, config: dict[str, Any], fixed: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
         """A model's configuration made to fit the pictures and classes; see `dougong.tasks.fitting.fit_config`."""
-        return fit_config(config, len(self.classes), self.image_size, fixed)
+        fitted, lines = fit_config(config, len(self.classes), self.image_size, fixed)
+        if self.augmentation != NONE:
+            lines.append(f"augment: training pictures are varied by {self.augmentation.describe()}")
+        return fitted, lines
 
     def size(self, split: str) -> int:
         """Samples in a split."""
@@ -106,10 +109,13 @@ class ImageClassification:
         return self._prepared[split][indices]
 
     def batch(self, split: str, indices: Tensor, *, train: bool, epoch: int, seed: int) -> Batch:
-        """Some samples of a split: inputs float32 (B, 3, h, w), targets int64 (B,)."""
+        """Some samples of a split: inputs float32 (B, 3, h, w), targets int64 (B,).
+
+        Only the split "train" is ever augmented.
+        """
         part = self._split(split)
         pixels = self.raw(split, indices)
-        if train:
+        if train and split == "train":
             pixels = augmented(pixels, self.augmentation, seed=seed, epoch=epoch, indices=indices)
         numbers = indices.tolist()
         targets = torch.tensor([part.labels[number] for number in numbers], dtype=torch.int64)
