@@ -1,110 +1,169 @@
-"""The tutorials are programs: they run, print what they say, and say the same in both languages."""
+"""Every tutorial runs as it stands, prints what it says, and says the same in Chinese."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
-from support import tutorials
+from PIL import Image
+from support.tutorials import Page, differences, read, run, skeleton
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted((DOCS / "tutorials").glob("*.md"))
-IDS = [page.stem for page in PAGES]
+HEADING = re.compile(r"^(#+) ", re.MULTILINE)
+FIGURE = re.compile(r"!\[[^\]]+\]\(([^)\s]+)\)")
+FORMULA = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
+CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
-def run_and_compare(page: tutorials.Page, folder: Path) -> list[str]:
-    faults = []
-    for cell, printed in zip(page.cells, tutorials.run(page, folder), strict=True):
+def faults_of(page: Page, folder: Path) -> list[str]:
+    """Where a page prints something else than it says, or shows a picture that its cells do not draw."""
+    printed = run(page, folder)
+    found = []
+    for cell, output in zip(page.cells, printed, strict=True):
         if cell.stated is not None:
-            found = tutorials.differences(cell.stated, printed, cell.within)
-            faults += [f"{page.path.name}:{cell.line}: {fault}" for fault in found]
-    return faults
+            said = differences(cell.stated, output, cell.within)
+            found += [f"{page.path.name}:{cell.line}: {fault}" for fault in said]
+    for name in FIGURE.findall(page.text):
+        drawn, kept = folder / Path(name).name, page.path.parent / name
+        found += [f"{page.path.name}: {place} is missing" for place in (drawn, kept) if not place.is_file()]
+        if drawn.is_file():
+            found += [f"{page.path.name}: {name} is blank"] * (np.asarray(Image.open(drawn).convert("L")).std() < 5)
+    return found
+
+
+def translation_faults(page: Page, translation: Page) -> list[str]:
+    """Where a translation has other cells, stated output, headings, figures or formulas."""
+    found = []
+    if len(page.cells) != len(translation.cells):
+        found.append(f"{len(page.cells)} cells, and {len(translation.cells)} in translation")
+    for cell, other in zip(page.cells, translation.cells, strict=False):
+        if (cell.kind, skeleton(cell)) != (other.kind, skeleton(other)):
+            found.append(f"cells of line {cell.line} and {other.line} differ")
+        if (cell.stated, cell.within) != (other.stated, other.within):
+            found.append(f"what the cells of line {cell.line} and {other.line} print differs")
+    prose, translated = (CODE.sub("", each.text) for each in (page, translation))
+    for what, pattern in (("headings", HEADING), ("figures", FIGURE), ("formulas", FORMULA)):
+        if pattern.findall(prose) != pattern.findall(translated):
+            found.append(f"other {what}")
+    return found
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_tutorial_runs_and_prints_what_it_says(path: Path, tmp_path: Path) -> None:
+    assert faults_of(read(path), tmp_path) == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_chinese_tutorial_has_the_same_cells(path: Path) -> None:
+    assert translation_faults(read(path), read(DOCS / "zh" / "tutorials" / path.name)) == []
 
 
 def test_there_are_tutorials() -> None:
-    assert "from-the-formula" in IDS
+    assert {path.stem for path in PAGES} >= {"from-the-formula", "compare"}
+    assert sorted(path.name for path in (DOCS / "zh" / "tutorials").glob("*.md")) == [path.name for path in PAGES]
 
 
-@pytest.mark.parametrize("path", PAGES, ids=IDS)
-def test_a_tutorial_runs_and_prints_what_it_says(path: Path, tmp_path: Path) -> None:
-    page = tutorials.read(path)
-    assert page.cells
-    assert run_and_compare(page, tmp_path) == []
-    saved = {Path(name).name for name in tutorials.FIGURE.findall(page.text) if name.startswith("img/")}
-    assert saved <= {picture.name for picture in tmp_path.glob("*.png")}, "figures that no cell saves"
+SMALL = """# A page
 
-
-@pytest.mark.parametrize("path", PAGES, ids=IDS)
-def test_a_translation_follows_its_page(path: Path) -> None:
-    page, other = tutorials.read(path), tutorials.read(DOCS / "zh" / "tutorials" / path.name)
-    assert tutorials.translation_faults(page, other) == []
-    assert tutorials.missing_figures(page) == tutorials.missing_figures(other) == []
-
-
-def test_no_translation_without_its_page() -> None:
-    assert sorted(page.name for page in (DOCS / "zh" / "tutorials").glob("*.md")) == [page.name for page in PAGES]
-
-
-GOOD = """# One
+$$a^2$$
 
 ```python
-def double(x):
-    '''Twice.'''
-    return 2 * x  # a comment
-
-print(double(1.5), "done")
+x = "two"  # a comment
+print(1 + 1, x)
 ```
 
 ```text
-3.00 done
+2 two
 ```
 
-$$x^2$$
+```bash
+dougong --version
+```
 
-![two](img/two.png)
+```text
+...
+```
+
+<!-- end -->
 """
 
 
-def write(folder: Path, name: str, text: str) -> tutorials.Page:
-    path = folder / name
-    path.write_text(text, encoding="utf-8")
-    return tutorials.read(path)
+def page_of(text: str, folder: Path) -> Page:
+    """A page in a folder of its own."""
+    folder.mkdir(exist_ok=True)
+    (folder / "page.md").write_text(text, encoding="utf-8")
+    return read(folder / "page.md")
 
 
-def test_negative_control_a_cell_that_fails(tmp_path: Path) -> None:
-    assert run_and_compare(write(tmp_path, "good.md", GOOD.replace("3.00", "3.0")), tmp_path) == []
-    bad = write(tmp_path, "bad.md", GOOD.replace("2 * x", "2 * y"))
-    with pytest.raises(AssertionError, match=r"bad\.md:3: NameError"):
-        run_and_compare(bad, tmp_path)
-    bad = write(tmp_path, "verb.md", "```bash\ndougong nosuchverb\n```\n")
-    with pytest.raises(AssertionError, match="ends with 2"):
-        run_and_compare(bad, tmp_path)
-    with pytest.raises(AssertionError, match="no dougong command"):
-        run_and_compare(write(tmp_path, "shell.md", "```bash\nls\n```\n"), tmp_path)
-
-
-@pytest.mark.parametrize("stated", ["3.2 done", "3.0", "3.0 done\nand more", "3.0 gone", "4 done"])
-def test_negative_control_a_cell_that_prints_something_else(stated: str, tmp_path: Path) -> None:
-    assert run_and_compare(write(tmp_path, "bad.md", GOOD.replace("3.00 done", stated)), tmp_path)
+def test_good_page_has_no_faults(tmp_path: Path) -> None:
+    assert faults_of(page_of(SMALL, tmp_path / "page"), tmp_path) == []
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "named"),
+    ("old", "new"),
     [
-        ("2 * x", "3 * x", "code"),
-        ('"done"', '"finished"', "code"),
-        ("3.00", "3.01", "said to print"),
-        ("# One", "# One\n## Two", "headings"),
-        ("two.png", "three.png", "figures"),
-        ("$$x^2$$", "", "formulas"),
-        ("```python", "```py", "cells"),
+        ("print(1 + 1, x)", "print(1 + 2, x)"),
+        ("2 two", "2 three"),
+        ("2 two", "2 two\nand more"),
+        ("2 two\n", ""),
+        ("<!-- end -->", "![a picture](img/nowhere.png)"),
     ],
 )
-def test_negative_control_a_translation_that_differs(old: str, new: str, named: str, tmp_path: Path) -> None:
-    page = write(tmp_path, "page.md", GOOD)
-    free = GOOD.replace("# One", "# 一").replace("Twice.", "两倍。").replace("a comment", "注释")
-    assert tutorials.translation_faults(page, write(tmp_path, "zh.md", free)) == []
-    faults = tutorials.translation_faults(
-        page, write(tmp_path, "zh.md", free.replace("# 一", "# One").replace(old, new))
-    )
-    assert any(named in fault for fault in faults), faults
+def test_wrong_page_goes_red(old: str, new: str, tmp_path: Path) -> None:
+    assert faults_of(page_of(SMALL.replace(old, new, 1), tmp_path / "page"), tmp_path) != []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("print(1 + 1, x)", "print(1 / 0)", "ZeroDivisionError"),
+        ("dougong --version", "dougong no-such-verb", "ends with 2"),
+        ("dougong --version", "rm -rf nothing", "no dougong command"),
+    ],
+)
+def test_failing_cell_goes_red(old: str, new: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=said):
+        run(page_of(SMALL.replace(old, new, 1), tmp_path / "page"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("# A page", "# 一页", True),
+        ("# a comment", "# 注释", True),
+        ("print(1 + 1, x)", "print(1 + 3, x)", False),
+        ('"two"', '"zwei"', False),
+        ("2 two", "3 two", False),
+        ("# A page", "## A page", False),
+        ("a^2", "a^3", False),
+        ("dougong --version", "dougong --help", False),
+        ("<!-- end -->", "![a picture](img/x.png)", False),
+        ("<!-- end -->", "```python\npass\n```", False),
+    ],
+)
+def test_translation_must_have_the_same_cells(old: str, new: str, same: bool, tmp_path: Path) -> None:
+    page, translation = page_of(SMALL, tmp_path / "en"), page_of(SMALL.replace(old, new, 1), tmp_path / "zh")
+    assert (translation_faults(page, translation) == []) == same
+
+
+@pytest.mark.parametrize(
+    ("stated", "printed", "within", "same"),
+    [
+        ("loss 0.123", "loss 0.124", 0.0, True),
+        ("loss 0.123", "loss 0.126", 0.0, False),
+        ("loss 0.123", "loss 0.126", 0.05, True),
+        ("10 steps", "11 steps", 0.0, False),
+        ("10 steps", "11 steps", float("inf"), True),
+        ("p <0.001", "p 0.014", float("inf"), True),
+        ("took 3.2 s", "took 1 min 06 s", 0.0, True),
+        ("kept in /tmp/a/b", "kept in /var/c", 0.0, True),
+        ("10 steps", "10 stops", float("inf"), False),
+        ("first\n...\nlast", "first\nmiddle\nlast", 0.0, True),
+        ("first\n...\nlast", "first\nmiddle\nend", 0.0, False),
+    ],
+)
+def test_comparison_of_outputs(stated: str, printed: str, within: float, same: bool) -> None:
+    assert (differences(stated, printed, within) == []) == same
