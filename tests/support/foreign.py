@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 import dougong
 from dougong.interop.mapping import Foreign
@@ -43,17 +44,15 @@ def check_family(
         theirs_of: the same output of theirs, of the same inputs.
         folder: empty.
         options: ``factor`` on the rounding allowed; ``gradients=False`` where there are none; ``control``, the name of
-            a parameter of ours to permute instead of every one in turn; ``exact``, what lets theirs compute in
-            float64.
+            a parameter of ours to permute instead of every one in turn.
     """
     factor = options.get("factor", 1.0)
     for dtype in (torch.float32, torch.float64):
+        theirs_of = in_float64(theirs_of) if dtype == torch.float64 else theirs_of
         place = folder / str(dtype).removeprefix("torch.")
         theirs = saved(make(), place, dtype)
         ours = dougong.load(place)
         assert next(ours.parameters()).dtype == dtype
-        if dtype == torch.float64 and "exact" in options:
-            options["exact"](theirs)
         here, there = ours_of(ours), theirs_of(theirs)
         assert_equal_to_rounding(here, there, dtype, factor)
         if options.get("gradients", True):
@@ -63,37 +62,45 @@ def check_family(
     return dougong.load(folder / "float32")
 
 
-def exact(theirs: nn.Module) -> None:
-    """Let the reference library compute root-mean-square norms and rotary angles in float64.
+def in_float64(theirs_of: Run) -> Run:
+    """The same output, computed in float64 throughout."""
 
-    It rounds both to float32, whatever the model's type, so that a float64 rerun could not tell rounding from faults.
-    Frequencies that it stores rounded and scaled are taken from our formula, which another test holds to theirs.
+    def run(theirs: nn.Module) -> Tensor:
+        exact_angles(theirs)
+        with InFloat64():
+            return theirs_of(theirs)
+
+    return run
+
+
+class InFloat64(TorchFunctionMode):
+    """The reference library without its own rounding.
+
+    It computes norms, softmaxes and angles in float32 whatever the model's type, so that a float64 rerun could not tell
+    rounding from faults. Here a float64 tensor stays one.
     """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        first = args[0] if args else None
+        if isinstance(first, Tensor) and first.dtype == torch.float64:
+            if func is Tensor.float:
+                return first
+            if func is Tensor.to and torch.float32 in (*args, kwargs.get("dtype")):
+                return first
+            if kwargs.get("dtype") == torch.float32:
+                kwargs["dtype"] = torch.float64
+        return func(*args, **kwargs)
+
+
+def exact_angles(theirs: nn.Module) -> None:
+    """Rotary frequencies in float64. Those that are scaled are of our formula, which another test holds to theirs."""
     for module in theirs.modules():
-        kind = type(module).__name__
-        if kind.endswith("RMSNorm") or kind == "T5LayerNorm":
-            eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
-            offset = 1.0 if kind.startswith("Gemma") else 0.0
-
-            def norm(x: Tensor, module: Any = module, eps: Any = eps, offset: float = offset) -> Tensor:
-                return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * (module.weight + offset)
-
-            module.forward = norm  # type: ignore[method-assign]
-        elif kind.endswith("RotaryEmbedding"):
-            parameters = module.config.rope_parameters
+        if hasattr(module, "inv_freq") and hasattr(module, "config"):
             width = 2 * len(module.inv_freq)
-            frequency = parameters["rope_theta"] ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
-            found = rope(Foreign({"rope_parameters": parameters}, "the reference"))
-            frequency = scaling(found["rope_scaling"]).stretch(frequency, found["rope_base"])
-
-            def rotary(
-                x: Tensor, position_ids: Tensor, *_: Any, module: Any = module, frequency: Tensor = frequency
-            ) -> Any:
-                angle = position_ids[..., None].double() * frequency
-                both = torch.cat((angle, angle), -1)
-                return both.cos() * module.attention_scaling, both.sin() * module.attention_scaling
-
-            module.forward = rotary  # type: ignore[method-assign]
+            found = rope(Foreign({"rope_parameters": module.config.rope_parameters}, "the reference"))
+            plain = found["rope_base"] ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
+            module.inv_freq = scaling(found["rope_scaling"]).stretch(plain, found["rope_base"])
 
 
 def check_gradients(ours: nn.Module, theirs: nn.Module, ours_of: Run, theirs_of: Run, factor: float) -> None:

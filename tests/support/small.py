@@ -43,6 +43,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mistral": {"architecture": "mistral", **TOKENS, **DECODER, "window": 4},
     "qwen2": {"architecture": "qwen2", **TOKENS, **DECODER, "window": 3, "local_from": 1, "tied": True},
     "qwen3": {"architecture": "qwen3", **TOKENS, **DECODER, "d_head": 6},
+    "mixtral": {"architecture": "mixtral", **TOKENS, **DECODER, "n_experts": 3},
+    "gemma2": {"architecture": "gemma2", **TOKENS, **DECODER, "d_head": 6, "window": 4},
     "transformer": {"architecture": "transformer", **TOKENS, "d_model": 16, "n_layers": 2, "n_heads": 4, "d_ff": 24},
     "vectors": {"architecture": "vectors", "input_dim": 6, "output_dim": 4, "nhead": 2, "num_layers": 2, "d_model": 16},
     "vectors, with a target": {"architecture": "vectors", "input_dim": 6, "output_dim": 4, "nhead": 2, "num_layers": 1,

@@ -62,3 +62,15 @@ class MaskedLanguage(nn.Module):
 def written(embedding: TokenEmbedding, d_model: int, tied: bool) -> Tied | Project:
     """What a decoder writes next: scores by the embedding's own vectors, or by a table apart, without bias."""
     return Tied(embedding) if tied else Project(d_model, embedding.vocab_size, bias=False)
+
+
+class Capped(nn.Module):
+    """A head whose scores are kept within bounds. Args: head: gives them; cap: module on them (`SoftCap`)."""
+
+    def __init__(self, head: nn.Module, cap: nn.Module) -> None:
+        super().__init__()
+        self.head, self.cap = head, cap
+
+    def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, L, D) to logits (B, L, V)."""
+        return self.cap(self.head(hidden, lengths))

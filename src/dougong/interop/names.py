@@ -18,8 +18,10 @@ def activation(theirs: Foreign, key: str, default: str = "gelu") -> str:
     return ACTIVATIONS[theirs.only(key, *dict.fromkeys([default, *ACTIVATIONS]))]
 
 
-def foreign_activation(ours: str) -> str:
-    """Their name of ours; a name that only we have stays as it is."""
+def foreign_activation(ours: str, preferred: str = "") -> str:
+    """Their name of ours; of several with one meaning the preferred one. A name that only we have stays as it is."""
+    if ACTIVATIONS.get(preferred) == ours:
+        return preferred
     return next((theirs for theirs, mine in ACTIVATIONS.items() if mine == ours), ours)
 
 

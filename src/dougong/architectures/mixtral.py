@@ -1,0 +1,84 @@
+"""Mixtral (Jiang et al. 2024): Mistral's block, with a sparse mixture of experts as its feed-forward network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dougong.architectures.arguments import Count, Positive, Share
+from dougong.architectures.registry import architecture
+from dougong.frames.branch import Block, Branch
+from dougong.frames.model import Model
+from dougong.frames.stack import Stack
+from dougong.heads.language import written
+from dougong.parts import initial
+from dougong.parts.attention import multi_head_attention
+from dougong.parts.embeddings import TokenEmbedding
+from dougong.parts.experts import Experts
+from dougong.parts.masks import Causal, Window
+from dougong.parts.norms import RMSNorm
+from dougong.parts.output import Feature
+from dougong.parts.positions import Rotary
+from dougong.parts.rope_scaling import scaling
+
+
+@architecture
+def mixtral(
+    *,
+    vocab_size: Count = 32000,
+    max_length: Count = 131072,
+    d_model: Count = 4096,
+    n_layers: Count = 32,
+    n_heads: Count = 32,
+    n_kv_heads: Count = 8,
+    d_head: Count | None = None,
+    d_ff: Count = 14336,
+    n_experts: Count = 8,
+    n_chosen: Count = 2,
+    window: Count | None = None,
+    activation: str = "silu",
+    attention_dropout: Share = 0.0,
+    eps: Positive = 1e-5,
+    rope_base: Positive = 1000000.0,
+    rope_scaling: dict[str, Any] | None = None,
+    tied: bool = False,
+) -> Model:
+    """Mixtral: RMSNorm before each branch, rotary positions, grouped heads, two of eight experts a token (section 2).
+
+    Args:
+        vocab_size: V.
+        max_length: tokens of the longest text in training.
+        d_model: D.
+        n_layers: blocks.
+        n_heads: H.
+        n_kv_heads: G.
+        d_head: K; D / H by default.
+        d_ff: F of each expert.
+        n_experts: E.
+        n_chosen: experts that each token goes through.
+        window: tokens that a query sees, itself included; None for all before it.
+        activation: of the gate.
+        attention_dropout: of the weights of attention.
+        eps: of the norms.
+        rope_base: of the wavelengths of rotary positions.
+        rope_scaling: {"kind": "linear" | "llama3" | "yarn", ...}, see `dougong.parts.rope_scaling`.
+        tied: reading and writing share one table.
+    """
+    embedding = TokenEmbedding(vocab_size, d_model)
+    width = d_head or d_model // n_heads
+    mask = Causal() if window is None else Causal() & Window(window - 1, 0)
+
+    def block() -> Block:
+        attention = multi_head_attention(
+            d_model, n_heads, n_kv_heads, d_head=width, bias=False, mask=mask, dropout=attention_dropout
+        )
+        experts = Experts(d_model, d_ff, n_experts, n_chosen, activation)
+        return Block(
+            attention=Branch(attention, before=RMSNorm(d_model, eps)),
+            feed_forward=Branch(experts, before=RMSNorm(d_model, eps)),
+        )
+
+    positions = Rotary(width, rope_base, scaling=scaling(rope_scaling))
+    body = Stack([block() for _ in range(n_layers)], positions=positions, after=RMSNorm(d_model, eps))
+    model = Model(embedding, body, written(embedding, d_model, tied), [Feature("hidden", d_model)])
+    initial.normal(model)
+    return model
