@@ -45,9 +45,14 @@ def translation_faults(page: Page, translation: Page) -> list[str]:
         if (cell.stated, cell.within) != (other.stated, other.within):
             found.append(f"what the cells of line {cell.line} and {other.line} print differs")
     prose, translated = (CODE.sub("", each.text) for each in (page, translation))
-    for what, pattern in (("headings", HEADING), ("figures", FIGURE), ("formulas", FORMULA)):
+    for what, pattern in (("headings", HEADING), ("formulas", FORMULA)):
         if pattern.findall(prose) != pattern.findall(translated):
             found.append(f"other {what}")
+    # by name: a translation may show the pictures of its page
+    if [Path(name).name for name in FIGURE.findall(prose)] != [Path(name).name for name in FIGURE.findall(translated)]:
+        found.append("other figures")
+    for name in FIGURE.findall(translated):
+        found += [f"{name} is missing"] * (not (translation.path.parent / name).is_file())
     return found
 
 

@@ -206,37 +206,6 @@ def skeleton(cell: Cell) -> str:
     return ast.unparse(tree)
 
 
-HEADING = re.compile(r"^(#+) ", re.MULTILINE)
-FIGURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
-FORMULA = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
-
-
-def translation_faults(page: Page, other: Page) -> list[str]:
-    """Where a translation does not follow its page: cells, what they are said to print, headings, figures, formulas."""
-    faults = []
-    for one, two in zip(page.cells, other.cells, strict=False):
-        where = f"cell at line {one.line}, in the translation at line {two.line}"
-        if (one.kind, skeleton(one)) != (two.kind, skeleton(two)):
-            faults.append(f"{where}: the code differs")
-        if (one.stated or "").split() != (two.stated or "").split() or one.within != two.within:
-            faults.append(f"{where}: what it is said to print differs")
-    prose = [FENCE.sub("", each.text) for each in (page, other)]
-    sides = {
-        "cells": [len(each.cells) for each in (page, other)],
-        "headings": [HEADING.findall(text) for text in prose],
-        "figures": [[Path(name).name for name in FIGURE.findall(text)] for text in prose],
-        "displayed formulas": [len(FORMULA.findall(text)) for text in prose],
-    }
-    faults.extend(f"{what}: {one} here, {two} in the translation" for what, (one, two) in sides.items() if one != two)
-    return faults
-
-
-def missing_figures(page: Page) -> list[str]:
-    """Figures of the page that are not beside it."""
-    names = FIGURE.findall(FENCE.sub("", page.text))
-    return [name for name in names if not (page.path.parent / name).is_file()]
-
-
 def main(paths: list[str]) -> None:
     """Write what the cells print into the page and its translations, and keep their pictures."""
     pages = [read(Path(path)) for path in paths]
