@@ -66,7 +66,7 @@ def in_float64(theirs_of: Run) -> Run:
     """The same output, computed in float64 throughout."""
 
     def run(theirs: nn.Module) -> Tensor:
-        exact_angles(theirs)
+        exact_constants(theirs)
         with InFloat64():
             return theirs_of(theirs)
 
@@ -93,14 +93,19 @@ class InFloat64(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def exact_angles(theirs: nn.Module) -> None:
-    """Rotary frequencies in float64. Those that are scaled are of our formula, which another test holds to theirs."""
+def exact_constants(theirs: nn.Module) -> None:
+    """Frequencies and scales that the reference library holds rounded to float32, in float64.
+
+    Frequencies that are scaled are of our formula, which another test holds to theirs.
+    """
     for module in theirs.modules():
         if hasattr(module, "inv_freq") and hasattr(module, "config"):
             width = 2 * len(module.inv_freq)
             found = rope(Foreign({"rope_parameters": module.config.rope_parameters}, "the reference"))
             plain = found["rope_base"] ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
             module.inv_freq = scaling(found["rope_scaling"]).stretch(plain, found["rope_base"])
+        if hasattr(module, "scalar_embed_scale"):
+            module.embed_scale = torch.tensor(module.scalar_embed_scale, dtype=torch.float64)
 
 
 def check_gradients(ours: nn.Module, theirs: nn.Module, ours_of: Run, theirs_of: Run, factor: float) -> None:
