@@ -6,8 +6,9 @@ The room is its own main function: ``dougong.cost("vit-base")`` gives a `CostShe
 from dougong.cost.costing import cost, forward_flops, training_flops
 from dougong.cost.formulas import counter
 from dougong.cost.sheet import CostSheet
+from dougong.cost.verifying import Verification, verify
 from dougong.rooms import make_callable
 
-__all__ = ["CostSheet", "cost", "counter", "forward_flops", "training_flops"]
+__all__ = ["CostSheet", "Verification", "cost", "counter", "forward_flops", "training_flops", "verify"]
 
 make_callable(__name__, cost)

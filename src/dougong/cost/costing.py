@@ -15,7 +15,7 @@ from dougong.cost.devices import Rates, parse, rates
 from dougong.cost.parallel import per_device
 from dougong.cost.parts import part_rows
 from dougong.cost.passes import trace
-from dougong.cost.preparing import prepare
+from dougong.cost.preparing import nn_bytes, prepare
 from dougong.cost.sheet import CostSheet, Flops, Memory, Seconds, Uncounted
 from dougong.cost.tracing import Call
 from dougong.errors import UserError, unknown
@@ -24,8 +24,9 @@ from dougong.parts.masks import Causal
 
 PRECISIONS = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
 # Optimizers by the states of a parameter's size that they keep, and the bytes that a step moves, in sizes of the
-# parameters: torch's own step, one operation after another.
-OPTIMIZERS = {"adamw": (2, 26), "adam": (2, 26), "sgd": (1, 8), "sgd-plain": (0, 3), "none": (0, 0)}
+# parameters: torch's fused kernel for Adam, which reads weight, gradient and both states and writes three of them back;
+# one operation after another for SGD.
+OPTIMIZERS = {"adamw": (2, 7), "adam": (2, 7), "sgd": (1, 8), "sgd-plain": (0, 3), "none": (0, 0)}
 
 ASSUMPTIONS = [
     "1 multiply-add is 2 FLOPs; attention counts every key for every query, also under a causal mask",
@@ -78,6 +79,11 @@ def cost(
         raise UserError("batch", f"{batch} does not divide among {count} devices", f"give a multiple of {count}")
     speed = rates(device, precision)
     label, module, example = prepare(model, batch // count, length, inputs)
+    kind = getattr(module, "input_kind", None)
+    if length is not None and kind == "image":
+        raise UserError("length", f"{name or label} reads pictures, which have none", "leave it out")
+    if kind is not None and kind != "image":
+        length = max(value.shape[1] for value in example if isinstance(value, Tensor) and value.dim() > 1)
     return _sheet(
         name or label, module, example, speed, count=count, batch=batch, length=length, train=train,
         precision=precision, optimizer=optimizer,
@@ -95,13 +101,18 @@ def _sheet(
         model = model.to(dtype)
         inputs = tuple(v.to(dtype) if isinstance(v, Tensor) and v.is_floating_point() else v for v in inputs)
     narrow = nn_bytes(model)
-    forward = trace(model, inputs, train=False, kernels=speed.kind)
-    training = trace(model, inputs, train=True, kernels=speed.kind)
+    try:
+        forward = trace(model, inputs, train=False, kernels=speed.kind)
+        training = trace(model, inputs, train=True, kernels=speed.kind)
+    except ValueError as error:
+        raise UserError("length" if length else name, str(error), "give sizes that the model takes") from None
     mixed = PRECISIONS[precision] < 4
     learned = sum(p.numel() * (4 if mixed else PRECISIONS[precision]) for p in parameters if p.requires_grad)
     n_learned = sum(p.numel() for p in parameters if p.requires_grad)
     states, step_bytes = OPTIMIZERS[optimizer]
-    step = Call("(optimizer)", True, f"step of {optimizer}", None, step_bytes * learned, 0, n_learned, torch.float32)
+    own = -(-n_learned // count)  # each device updates its share
+    moved = step_bytes * learned // count
+    step = Call("(optimizer)", True, f"step of {optimizer}", None, moved, 0, own, torch.float32)
     training_calls = {**training.calls, step: 1.0} if step_bytes else training.calls
     training = replace(training, calls=training_calls)
     weights = max(stored, narrow) + (narrow if mixed else 0)
@@ -138,29 +149,24 @@ def _sheet(
     assumptions.append(f"time: {speed.basis}")
     missing: Counter[str] = Counter()
     touched: Counter[str] = Counter()
-    for call, times in training.calls.items():
+    for call, times in (training if train else forward).calls.items():
         if call.flops is None:
             missing[call.name] += round(times) * count
             touched[call.name] += round(times * call.elements) * count
     return CostSheet(
         model=name, device=speed.name, devices=count, batch=batch, length=length, train=train, precision=precision,
-        parameters=sum(p.numel() for p in parameters),
+        optimizer=optimizer, parameters=sum(p.numel() for p in parameters),
         flops=Flops(forward.flops * count, training.flops * count),
         inference=inference_memory, training=training_memory,
         bytes_moved={"forward": forward.bytes_moved * count, "training": training.bytes_moved * count},
         forward_seconds=seconds["forward"], training_seconds=seconds["training"], parts=parts,
         uncounted=[Uncounted(name, missing[name], touched[name]) for name in sorted(missing)],
-        cache_per_token=per_token, assumptions=assumptions,
+        cache_per_token=per_token, device_memory=speed.memory, assumptions=assumptions,
     )  # fmt: skip
 
 
 def _band(estimate: float, speed: Rates) -> Seconds:
     return Seconds(estimate, estimate * speed.low, estimate * speed.high, speed.basis)
-
-
-def nn_bytes(model: nn.Module) -> int:
-    """Bytes of the parameters and buffers, shared ones once."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in [*model.parameters(), *model.buffers()])
 
 
 def units(model: nn.Module) -> list[nn.Module]:

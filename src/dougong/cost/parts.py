@@ -42,19 +42,22 @@ def part_rows(model: nn.Module, forward: Trace, training: Trace, speed: Rates, c
     trained: Counter[str] = Counter()
     saved: Counter[str] = Counter()
     seconds: Counter[str] = Counter()
+    stepping: Counter[str] = Counter()
     for call, times in forward.calls.items():
         row = row_of(call.path, rows)
         flops[row] += round((call.flops or 0) * times)
         seconds[row] += seconds_of(call, speed) * times  # type: ignore[assignment]
     for call, times in training.calls.items():
-        trained[row_of(call.path, rows)] += round((call.flops or 0) * times)
+        row = row_of(call.path, rows)
+        trained[row] += round((call.flops or 0) * times)
+        stepping[row] += seconds_of(call, speed) * times  # type: ignore[assignment]
     for path, n_bytes in training.saved.items():
         saved[row_of(path, rows)] += n_bytes
-    order = list(dict.fromkeys([*rows.values(), *flops, *trained, *saved]))
+    order = list(dict.fromkeys([*rows.values(), *flops, *trained, *saved, *stepping]))
     sizes = Counter(rows.values())
     found = []
     for row in order:
-        figures = (parameters[row], flops[row] * count, trained[row] * count, saved[row], seconds[row])
+        figures = (parameters[row], flops[row] * count, trained[row] * count, saved[row], seconds[row], stepping[row])
         if any(figures):
             found.append(Part(row, max(sizes[row], 1), *figures))
     return found
@@ -90,6 +93,6 @@ def row_of(path: str, rows: dict[str, str]) -> str:
         return path
     while path not in rows:
         if not path:
-            return "(between)"
+            return "(between parts)"
         path = path.rpartition(".")[0]
     return rows[path]

@@ -18,7 +18,7 @@ from torch import nn
 from dougong.cost.devices import Points, Rates
 from dougong.errors import UserError
 
-VERSION = 1  # of what is measured; a file of another version is measured anew
+VERSION = 2  # of what is measured; a file of another version is measured anew
 
 # From benchmarks/cost_band.py: what runs of whole models took, over the estimate, at the ends of most of them.
 MEASURED_LOW, MEASURED_HIGH = 0.5, 2.0
@@ -117,10 +117,12 @@ def probe(device: str, precision: str) -> Rates:
         small, layers = rand(1, 8), nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 8))
         layers.to(device, dtype)
         overhead = best(lambda: layers(small), device) / len(layers)
+    count = torch.get_num_threads()
+    threads = "" if device != "cpu" else f" with {count} thread{'s' if count > 1 else ''}"
     return Rates(
         name=machine(device), kind=device, matmul=_rising(matmul), convolution=(convolution,), attention=(attention,),
         bandwidth=tuple(bandwidth), curves=curves, overhead=overhead, low=MEASURED_LOW, high=MEASURED_HIGH,
-        basis=f"measured on this machine with {torch.get_num_threads()} threads; the band is what whole models took",
+        basis=f"rates measured on this machine{threads}; the band is what whole models took",
         memory=_memory(device),
     )  # fmt: skip
 

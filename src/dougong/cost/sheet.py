@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dougong.figures import count, duration, size
+from dougong.cost.tables import Section, notes, sections, text
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Part:
         forward_flops, training_flops: of all of them.
         saved: bytes that they keep for the backward pass.
         seconds: of the forward pass, estimated.
+        training_seconds: of a training step, estimated; the optimizer's in a row of its own.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Part:
     training_flops: int
     saved: int
     seconds: float
+    training_seconds: float
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Uncounted:
 
     Args:
         name: of the operation.
-        calls: in one training step.
+        calls: in one forward pass, or in a training step where the sheet is of that.
         elements: that it touches in all of them.
     """
 
@@ -111,9 +113,10 @@ class CostSheet:
         device: whose rates and kernels were taken.
         devices: how many.
         batch: samples in one pass, on all devices together.
-        length: tokens of each, where the model reads tokens and was given a length.
+        length: tokens or vectors of each; None for pictures.
         train: whether `memory` and `seconds` are those of training.
         precision: of the arithmetic.
+        optimizer: of a training step.
         parameters: distinct ones; tied weights count once.
         flops: of the whole batch.
         inference: memory of a forward pass, on one device.
@@ -122,6 +125,7 @@ class CostSheet:
         forward_seconds, training_seconds: estimated.
         parts: by part.
         uncounted: operations without a formula.
+        device_memory: bytes of each device; 0 where they are not known.
         cache_per_token: bytes of keys and values for one token of one sequence; 0 where there is no cache.
         assumptions: what the figures rest on.
     """
@@ -133,6 +137,7 @@ class CostSheet:
     length: int | None
     train: bool
     precision: str
+    optimizer: str
     parameters: int
     flops: Flops
     inference: Memory
@@ -143,6 +148,7 @@ class CostSheet:
     parts: list[Part] = field(repr=False)
     uncounted: list[Uncounted] = field(repr=False)
     cache_per_token: int
+    device_memory: float
     assumptions: list[str] = field(repr=False)
 
     @property
@@ -159,64 +165,17 @@ class CostSheet:
         """Plain numbers, lists and strings, for JSON."""
         return asdict(self)
 
-    def sections(self) -> list[tuple[str, list[str], list[list[Any]]]]:
+    def sections(self) -> list[Section]:
         """The sheet as tables: (title, columns, rows of cells)."""
-        passes = [
-            ["FLOPs", count(self.flops.forward), count(self.flops.training)],
-            ["MACs", count(self.flops.forward // 2), count(self.flops.training // 2)],
-            ["bytes moved", size(self.bytes_moved["forward"]), size(self.bytes_moved["training"])],
-            ["time, estimated", duration(self.forward_seconds.estimate), duration(self.training_seconds.estimate)],
-            [
-                "  between",
-                *[f"{duration(s.low)} and {duration(s.high)}" for s in (self.forward_seconds, self.training_seconds)],
-            ],
-        ]
-        kinds = ("weights", "gradients", "optimizer", "activations", "saved", "cache", "peak")
-        labels = {"saved": "  of which kept for backward", "peak": "peak"}
-        memory = [
-            [labels.get(kind, kind), *[size(getattr(side, kind)) for side in (self.inference, self.training)]]
-            for kind in kinds
-        ]
-        parts = [
-            [
-                part.name + (f"  x{part.count}" if part.count > 1 else ""), count(part.parameters),
-                count(part.forward_flops), count(part.training_flops), size(part.saved), duration(part.seconds),
-            ]
-            for part in self.parts
-        ]  # fmt: skip
-        asked = f"batch {self.batch}" + (f", length {self.length}" if self.length else "")
-        where = f"{self.devices} x {self.device}" if self.devices > 1 else self.device
-        title = f"{self.model}: {self.parameters:,} parameters; {asked}, {self.precision}, {where}"
-        each = " on each device" if self.devices > 1 else ""
-        found: list[tuple[str, list[str], list[list[Any]]]] = [
-            (title, ["", "forward", "training step"], passes),
-            (f"memory{each}", ["", "inference", "training"], memory),
-            (
-                "by part",
-                ["part", "parameters", "forward FLOPs", "training FLOPs", "kept for backward", "forward time"],
-                parts,
-            ),
-        ]
-        if self.uncounted:
-            rows = [[item.name, item.calls, count(item.elements)] for item in self.uncounted]
-            found.append(("not in the FLOPs: no formula", ["operation", "calls", "elements"], rows))
-        return found
+        return sections(self)
+
+    def notes(self) -> list[str]:
+        """What stands below the tables."""
+        return notes(self)
 
     def table(self) -> str:
         """The whole sheet as text."""
-        lines: list[str] = []
-        for title, columns, rows in self.sections():
-            cells = [columns, *[[str(cell) for cell in row] for row in rows]]
-            widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-            lines.append(title)
-            for line in cells:
-                first, *rest = (
-                    cell.ljust(w) if not i else cell.rjust(w)
-                    for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-                )
-                lines.append("  ".join([first, *rest]).rstrip())
-            lines.append("")
-        if self.cache_per_token:
-            lines.append(f"cache: {size(self.cache_per_token)} a token of one sequence")
-        lines += [f"- {line}" for line in self.assumptions]
-        return "\n".join(lines)
+        return text(self.sections(), self.notes())
+
+    def __str__(self) -> str:
+        return self.table()

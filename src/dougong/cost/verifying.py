@@ -1,0 +1,217 @@
+"""The cost sheet tried: a shrunken model of the same architecture is run for real and compared with its prediction."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dougong.architectures import build, resolve
+from dougong.cost.closed import forward_formula, pair
+from dougong.cost.devices import Rates, rates
+from dougong.cost.passes import trace
+from dougong.cost.preparing import nn_bytes, on_meta
+from dougong.cost.running import run
+from dougong.errors import UserError
+from dougong.figures import count, duration, size
+
+# The most that is left of each argument. Everything else stays: heads, norms, masks, activations, dropout.
+MOST = {
+    "vocab_size": 1000, "max_length": 128, "n_layers": 4, "num_layers": 4, "d_ff": 512, "n_filters": 32, "width": 16,
+    "n_classes": 100, "window": 32, "d_head": 32,
+}  # fmt: skip
+MOST_HEADS, HEAD_WIDTH, MOST_BATCH, MOST_LENGTH = 4, 32, 8, 64
+MOST_SIDE = {"resnet": 64}
+MOST_PATCHES = 8  # along a side
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One quantity, from several sides.
+
+    Args:
+        quantity: "FLOPs", "memory peak", "kept for backward" or "time".
+        of: "forward" or "training step".
+        unit: "FLOPs", "bytes" or "seconds".
+        formula: by pencil and paper; None where there is no formula.
+        predicted: by the trace on the meta device, or estimated from rates.
+        measured: FLOPs by torch's counter on the real run, bytes by its allocator, seconds by the clock.
+        low, high: ends of the band of ``predicted``, where it has one.
+    """
+
+    quantity: str
+    of: str
+    unit: str
+    formula: float | None
+    predicted: float
+    measured: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        """Predicted over measured."""
+        return self.predicted / self.measured if self.measured else float(self.predicted == self.measured)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` gives.
+
+    Args:
+        model: its name.
+        config: of the model that was run; None for a module that has none.
+        parameters: of it.
+        batch: samples in each pass.
+        length: tokens of each; None for pictures.
+        device: that ran it.
+        rows: quantity by quantity.
+    """
+
+    model: str
+    config: dict[str, Any] | None
+    parameters: int
+    batch: int
+    length: int | None
+    device: str
+    rows: list[Comparison]
+
+    def row(self, quantity: str, of: str) -> Comparison:
+        """One of the rows."""
+        return next(row for row in self.rows if (row.quantity, row.of) == (quantity, of))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, lists and strings, for JSON."""
+        found = asdict(self)
+        found["rows"] = [{**asdict(row), "ratio": row.ratio} for row in self.rows]
+        return found
+
+    def sections(self) -> list[tuple[str, list[str], list[list[Any]]]]:
+        """The comparison as tables: (title, columns, rows of cells)."""
+        show = {"FLOPs": count, "bytes": size, "seconds": duration}
+        rows = []
+        for row in self.rows:
+            text = show[row.unit]
+            formula = "" if row.formula is None else text(row.formula)
+            band = "" if row.low is None or row.high is None else f"{text(row.low)} to {text(row.high)}"
+            label = f"{row.quantity}, {row.of}"
+            rows.append([label, formula, text(row.predicted), band, text(row.measured), f"{row.ratio:.3f}"])
+        length = f", length {self.length}" if self.length else ""
+        title = f"{self.model}, shrunken to {count(self.parameters)} parameters; batch {self.batch}{length}"
+        columns = ["on " + self.device, "formula", "predicted", "band", "measured", "predicted / measured"]
+        return [(title, columns, rows)]
+
+
+def shrunken(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of the same architecture that any machine runs in a moment.
+
+    Args:
+        config: whole, as `dougong.resolve` gives it.
+    """
+    small = dict(config)
+    for key, most in MOST.items():
+        if isinstance(small.get(key), int):
+            small[key] = min(small[key], most)
+    if isinstance(small.get("d_ff"), int) and isinstance(config.get("d_model"), int):
+        small["d_ff"] = min(small["d_ff"], max(1, HEAD_WIDTH * MOST_HEADS * config["d_ff"] // config["d_model"]))
+    for key in ("n_heads", "nhead"):
+        if key in small:
+            small[key] = min(small[key], MOST_HEADS)
+    if small.get("n_kv_heads"):
+        few = max(1, small["n_heads"] * small["n_kv_heads"] // config["n_heads"])
+        small["n_kv_heads"] = max(n for n in range(1, few + 1) if small["n_heads"] % n == 0)
+    if isinstance(small.get("d_model"), int):
+        heads = small.get("n_heads") or small.get("nhead") or MOST_HEADS
+        if small["d_model"] > heads * HEAD_WIDTH:
+            small["d_model"] = heads * HEAD_WIDTH
+    if "layers" in small:
+        small["layers"] = [min(n, 2) for n in small["layers"]]
+    if small.get("image_size") is not None:
+        small["image_size"] = _smaller_picture(small)
+    return small
+
+
+def _smaller_picture(config: dict[str, Any]) -> list[int]:
+    sides = pair(config["image_size"])
+    if config.get("patch_size") is None:
+        most = MOST_SIDE.get(config["architecture"], MOST_LENGTH)
+        return [min(side, most) for side in sides]
+    patches = pair(config["patch_size"])
+    return [min(side, patch * MOST_PATCHES) for side, patch in zip(sides, patches, strict=True)]
+
+
+def verify(
+    model: str | dict[str, Any] | nn.Module,
+    *,
+    batch: int = 4,
+    length: int | None = None,
+    device: str = "cpu",
+    inputs: tuple[Any, ...] | None = None,
+    rounds: int = 7,
+) -> Verification:
+    """Run a shrunken model and put beside each other what was predicted and what it took.
+
+    FLOPs: the closed formula, torch's own counter (with our formulas where it lacks one) on the real run, and the
+    trace on the meta device. Memory: the trace, and what torch's allocator gave out; libraries' scratch space that
+    they take from it is in the second alone. Time: the estimate and the clock.
+
+    Args:
+        model: the name of a size or family, or a configuration, which are shrunken; or a module, which is run as it
+            is.
+        batch: samples in each pass, at most 8 of a shrunken model.
+        length: tokens of each sample, at most 64 of a shrunken model.
+        device: "cpu" or "cuda".
+        inputs: what a module without ``example_inputs`` is called with.
+        rounds: passes that are timed.
+
+    Raises:
+        UserError: an unknown model or device, or a batch or length below 1.
+    """
+    if batch < 1 or (length is not None and length < 1):
+        raise UserError("batch" if batch < 1 else "length", "must be at least 1", "give a whole number from 1 on")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise UserError("device", f"{device} is not this machine", "use cpu, or cuda where there is a GPU, to verify")
+    speed = rates(device, "float32")
+    if isinstance(model, nn.Module):
+        name, module, config = type(model).__name__, model, getattr(model, "config", None)
+    else:
+        name = model if isinstance(model, str) else str(model.get("architecture"))
+        config = shrunken(resolve(model))
+        batch, length = min(batch, MOST_BATCH), min(length or MOST_LENGTH, MOST_LENGTH)
+        module = build(config, device=device, seed=0)
+    if inputs is None:
+        if not hasattr(module, "example_inputs"):
+            raise UserError("model", f"{name} does not say what it reads", "give inputs=, a tuple of tensors")
+        inputs = module.example_inputs(batch, length, device=device)  # type: ignore[operator]
+    tensors = [value for value in inputs if isinstance(value, Tensor)]
+    sequence = getattr(module, "input_kind", "image") != "image"
+    length = int(tensors[0].shape[1]) if sequence else None
+    formula = forward_formula(config, len(tensors[0]), length) if isinstance(config, dict) else None
+    rows = compare(module, inputs, speed, formula, rounds)
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return Verification(name, config, parameters, len(tensors[0]), length, speed.name, rows)
+
+
+def compare(
+    module: nn.Module, inputs: tuple[Any, ...], speed: Rates, formula: float | None, rounds: int
+) -> list[Comparison]:
+    """Every quantity, of a forward pass and of a training step without the optimizer's."""
+    shapes = on_meta(module)
+    blank = tuple(value.to("meta") if isinstance(value, Tensor) else value for value in inputs)
+    rows = []
+    for of, train in (("forward", False), ("training step", True)):
+        said = trace(shapes, blank, train=train, kernels=speed.kind)
+        did = run(module, inputs, train=train, rounds=rounds)
+        seconds = said.seconds(speed)
+        rows.append(Comparison("FLOPs", of, "FLOPs", None if train else formula, said.flops, did.flops))
+        rows.append(Comparison("memory peak", of, "bytes", None, nn_bytes(module) + said.peak, did.peak))
+        if train:
+            kept = sum(said.saved.values())
+            rows.append(Comparison("kept for backward", of, "bytes", None, kept, did.saved))
+        low, high = seconds * speed.low, seconds * speed.high
+        rows.append(Comparison("time", of, "seconds", None, seconds, did.seconds, low, high))
+    return sorted(rows, key=lambda row: ("FLOPs", "memory peak", "kept for backward", "time").index(row.quantity))
