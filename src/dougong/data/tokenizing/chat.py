@@ -19,6 +19,7 @@ from dougong.errors import UserError, unknown
 if TYPE_CHECKING:
     from dougong.data.tokenizing.tokenizer import Tokenizer
 
+FOLDER = "additional_chat_templates"  # where Transformers keeps those with a name
 ROUNDS = 1_000_000  # loop rounds that one rendering may take
 CHARACTERS = 16 << 20  # that one rendering, or one repeated string in it, may have
 
@@ -27,7 +28,7 @@ _REASONING = ("reasoning_content", "thinking", "reasoning")
 
 
 def read_templates(folder: Path, settings: Settings) -> dict[str, str]:
-    """The chat templates of a folder: chat_template.jinja and chat_templates/*.jinja, else tokenizer_config.json's.
+    """The chat templates of a folder: its .jinja files, else what tokenizer_config.json says.
 
     Raises:
         UserError: a template that is no text, or a list of templates without names.
@@ -36,10 +37,10 @@ def read_templates(folder: Path, settings: Settings) -> dict[str, str]:
     path = present(folder, "chat_template.jinja")
     if path:
         found["default"] = text_of(path)
-    more = inside(folder, "chat_templates")
+    more = inside(folder, FOLDER)
     if more.is_dir():
         for path in sorted(more.glob("*.jinja")):
-            found[path.name.removesuffix(".jinja")] = text_of(inside(folder, f"chat_templates/{path.name}"))
+            found[path.name.removesuffix(".jinja")] = text_of(inside(folder, f"{FOLDER}/{path.name}"))
     if found:
         return found
     stated = settings.config.get("chat_template")

@@ -58,7 +58,8 @@ def open_files(path: Path) -> Opened:
 
         return open_marian(folder, settings, chosen.removesuffix(".spm"))
     opened = _from_json(source, settings) if _is_whole(source) else _from_vocabulary(source, settings)
-    _check_ids(opened)
+    if _is_whole(source):  # the others were checked when read
+        _check_ids(opened)
     opened.core.no_truncation()
     opened.core.no_padding()
     opened.core.encode_special_tokens = bool(settings.flag("split_special_tokens", False))

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dougong.data.tokenizing.chat import FOLDER
 from dougong.data.tokenizing.settings import NO_LIMIT, ROLES, Added
 from dougong.errors import UserError
 
@@ -98,8 +99,8 @@ def save(tokenizer: Tokenizer, folder: Path) -> list[Path]:
         written.append(_write(folder / "special_tokens_map.json", _json(roles)))
         for name, text in tokenizer.templates.items():
             if name != "default":
-                (folder / "chat_templates").mkdir(exist_ok=True)
-            path = "chat_template.jinja" if name == "default" else f"chat_templates/{name}.jinja"
+                (folder / FOLDER).mkdir(exist_ok=True)
+            path = "chat_template.jinja" if name == "default" else f"{FOLDER}/{name}.jinja"
             written.append(_write(folder / path, text))
         return written
     except OSError as fault:

@@ -36,9 +36,8 @@ class Stream:
     def __init__(self, tokenizer: Tokenizer, skip_special: bool = True) -> None:
         self._tokenizer = tokenizer
         self._whole = joins(tokenizer) or tokenizer.opened.pieces is not None or _strips(tokenizer)
-        core = tokenizer.opened.core
-        added = core.get_added_tokens_decoder()
-        self._dropped = {index for index, token in added.items() if token.special} if skip_special else set()
+        added = tokenizer.opened.core.get_added_tokens_decoder().values()
+        self._dropped = {tokenizer.id(token.content) for token in added if token.special} if skip_special else set()
         self._skip = skip_special
         self._ids: list[int] = []
         self._start = 0  # the first id of the window that is decoded

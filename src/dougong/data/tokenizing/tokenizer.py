@@ -47,7 +47,7 @@ class Tokenizer:
         Read are tokenizer.json; vocab.txt (BERT); vocab.json with merges.txt (GPT-2, RoBERTa, BART, Qwen2, CLIP);
         sentencepiece models (T5, XLM-R, Llama, Gemma); source.spm, target.spm and vocab.json (Marian); and beside
         them tokenizer_config.json, special_tokens_map.json, added_tokens.json, config.json (for the family only),
-        chat_template.jinja and chat_templates/. Where a tokenizer.json is there, it decides how text is split.
+        chat_template.jinja and additional_chat_templates/. Where a tokenizer.json is there, it says how text is split.
 
         Args:
             path: the folder, or a file in it.
@@ -175,6 +175,8 @@ class Tokenizer:
         one = isinstance(text, str)
         if pair is not None and isinstance(pair, str) != one:
             raise UserError("encode", "one of text and pair is a list", "give two texts or two lists")
+        if not isinstance(text, Iterable):
+            raise UserError("encode", f"a {type(text).__name__} where a text should be", "give str")
         texts: list[Any] = [text] if one else list(text)
         if pair is not None:
             pairs = [pair] if one else list(pair)
