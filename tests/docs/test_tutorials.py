@@ -30,7 +30,7 @@ def faults_of(page: Page, folder: Path) -> list[str]:
         drawn, kept = folder / Path(name).name, page.path.parent / name
         found += [f"{page.path.name}: {place} is missing" for place in (drawn, kept) if not place.is_file()]
         if drawn.is_file():
-            found += [f"{page.path.name}: {name} is blank"] * (np.asarray(Image.open(drawn).convert("L")).std() < 5)
+            found += [f"{page.path.name}: {name} is blank"] * bool(np.asarray(Image.open(drawn).convert("L")).std() < 5)
     return found
 
 
