@@ -49,4 +49,7 @@ def load_task(folder: str | Path) -> Task:
         raise UserError(str(file), "does not say what the model learnt", "give the folder of a trained model") from None
     if name not in TASKS:
         raise unknown(str(file), "task", str(name), TASKS)
-    return TASKS[name].from_description(described)
+    try:
+        return TASKS[name].from_description(described)
+    except UserError as error:
+        raise UserError(f"{file}: {error.where}", error.what, error.remedy) from None

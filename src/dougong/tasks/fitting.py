@@ -95,6 +95,16 @@ def best_patch(image: tuple[int, int]) -> tuple[int, int]:
     return _best_side(image[0]), _best_side(image[1])
 
 
+def divides_well(image: tuple[int, int]) -> bool:
+    """Whether some patch divides a picture into 4 to 28 along each side; true of all with fewer than 4 pixels.
+
+    >>> divides_well((28, 28)), divides_well((97, 97)), divides_well((32, 31))
+    (True, False, False)
+    """
+    patches = [length // patch for length, patch in zip(image, best_patch(image), strict=True)]
+    return min(image) < FEWEST or (min(patches) >= FEWEST and max(patches) <= 2 * MOST)
+
+
 def _best_side(length: int) -> int:
     """The divisor of one side nearest to 8 parts."""
     divisors = [side for side in range(1, length + 1) if length % side == 0]

@@ -156,7 +156,12 @@ class ImageClassification:
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> ImageClassification:
-        """The task that ``describe`` described; it predicts and explains, and has no splits."""
+        """The task that ``describe`` described; it predicts and explains, and has no splits.
+
+        Raises:
+            UserError: a value is missing or is none of its kind.
+        """
+        checked(description)
         height, width = description["image_size"]
         return cls(description["classes"], (height, width), description["mean"], description["std"])
 
@@ -202,6 +207,28 @@ class ImageClassification:
     def _resized(self, split: str, indices: Tensor) -> Tensor:
         part = self._split(split)
         return stacked([resized(part.pixels(number), self.image_size) for number in indices.tolist()])
+
+
+def checked(description: Mapping[str, Any]) -> None:
+    """Refuse a description that does not describe a classification of pictures.
+
+    Raises:
+        UserError: a value is missing or is none of its kind; ``where`` is its key.
+    """
+    numbers: tuple[type, ...] = (int, float)
+    for key, what, kinds, count in (
+        ("classes", "names", (str,), None),
+        ("image_size", "height and width", (int,), 2),
+        ("mean", "three numbers", numbers, 3),
+        ("std", "three numbers above 0", numbers, 3),
+    ):
+        value = description.get(key)
+        right = isinstance(value, list | tuple) and all(type(each) in kinds for each in value)
+        right = right and len(value) == (count or max(1, len(value)))  # type: ignore[arg-type]
+        if key in ("image_size", "std"):
+            right = right and all(each > 0 for each in value)  # type: ignore[union-attr]
+        if not right:
+            raise UserError(key, f"{str(value)[:60]!r} will not do", f"write {what}")
 
 
 def stacked(pictures: Sequence[np.ndarray]) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dougong.tasks.fitting import divides_well
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -15,17 +17,23 @@ LARGEST = 224
 def picture_size(data: ImageData) -> tuple[int, int]:
     """(h, w) at which a model reads a data set's pictures.
 
-    Pictures that all have one size of at most 224 pixels a side are read as they are. Otherwise they are read as
+    Pictures that all have one size of at most 224 pixels a side are read as they are, or, where no patch divides
+    them well (97x97), with each side cut down to a multiple of 8 (of 4 below 16 pixels). Otherwise they are read as
     squares: of the median of their shorter sides, at most 224, cut down to a multiple of 16 (of 4 below 32 pixels).
     """
     height, width = data.image_size
     if data.one_size and max(height, width) <= LARGEST:
-        return height, width
+        return (height, width) if divides_well((height, width)) else (_down(height), _down(width))
     shorter = sorted(min(size) for split in data.splits.values() for size in split.sizes)
     side = min(LARGEST, shorter[len(shorter) // 2])
     step = 16 if side >= 32 else 4
     side = max(step, side // step * step)
     return side, side
+
+
+def _down(side: int) -> int:
+    step = 8 if side >= 16 else 4
+    return max(step, side // step * step)
 
 
 def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
