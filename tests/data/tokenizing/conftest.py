@@ -196,7 +196,7 @@ def marian(folder: Path, texts: list[str]) -> Path:
     """Two models and one list of ids, in an order of its own, some pieces missing."""
     from sentencepiece import SentencePieceProcessor
 
-    middle = len(texts) // 2
+    texts, middle = sorted(texts), len(texts) // 2
     pieces: dict[str, None] = {"</s>": None, "<unk>": None}
     for name, part in (("source", texts[:middle]), ("target", texts[middle:])):
         path = folder / f"{name}.spm"

@@ -46,7 +46,11 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no merges": ("gpt2", lambda f: (f / "merges.txt").unlink(), "without merges.txt"),
     "a merge of the unknown": ("gpt2", lambda f: append(f / "merges.txt", "qq zz\n"), "merges.txt:3"),
     "a merge of three": ("gpt2", lambda f: append(f / "merges.txt", "a b c\n"), "'a b c' is no pair"),
-    "vocab.txt with a line twice": ("bert-cased", lambda f: append(f / "vocab.txt", "the\n"), "vocab.txt:4001: 'the'"),
+    "vocab.txt with a line twice": (
+        "bert-cased",
+        lambda f: append(f / "vocab.txt", "a\n"),
+        ": 'a' stands here and in line",
+    ),
     "vocab.txt of bytes": ("bert-cased", lambda f: (f / "vocab.txt").write_bytes(b"a\n\xff\xfe"), "not UTF-8"),
     "vocab.txt empty": ("bert-cased", lambda f: (f / "vocab.txt").write_text(""), "empty vocabulary"),
     ".model cut off": ("llama", lambda f: cut(f / "tokenizer.model"), "not a sentencepiece model, or cut off"),
@@ -125,8 +129,9 @@ def test_an_id_twice_in_tokenizer_json(layouts: Path, tmp_path: Path) -> None:
         Tokenizer.open(tmp_path)
     Tokenizer.open(layouts / "gpt2").save(tmp_path)
     edit(tmp_path / "tokenizer.json", lambda value: value["model"]["vocab"].update({"odd": 9000}))
+    size = Tokenizer.open(layouts / "gpt2").vocab_size
     tokenizer = Tokenizer.open(tmp_path)  # a hole harms nothing here: told, not refused
-    assert tokenizer.vocab_size == 9001 and "5000 ids below the highest" in tokenizer.describe()["notes"][0]
+    assert tokenizer.vocab_size == 9001 and f"{9000 - size} ids below the highest" in tokenizer.describe()["notes"][0]
 
 
 def test_a_link_within_a_hub_cache_is_fine(layouts: Path, tmp_path: Path) -> None:
@@ -136,14 +141,15 @@ def test_a_link_within_a_hub_cache_is_fine(layouts: Path, tmp_path: Path) -> Non
     shutil.copytree(layouts / "gpt2", blobs)
     for path in blobs.iterdir():
         (home / path.name).symlink_to(f"../../blobs/{path.name}")
-    assert Tokenizer.open(home).vocab_size == 4000
+    assert Tokenizer.open(home).vocabulary.keys() == Tokenizer.open(layouts / "gpt2").vocabulary.keys()
 
 
 def test_a_tokenizer_that_does_not_fit(layouts: Path) -> None:
     tokenizer = Tokenizer.open(layouts / "bert-cased")
-    tokenizer.check(tokenizer.vocab_size, "model/")
+    size = tokenizer.vocab_size
+    tokenizer.check(size, "model/")
     tokenizer.check(tokenizer.vocab_size + 64, "model/")
-    with pytest.raises(UserError, match=r"^model/: the model has 3999 embeddings, .* ids up to 3999"):
+    with pytest.raises(UserError, match=rf"^model/: the model has {size - 1} embeddings, .* ids up to {size - 1}"):
         tokenizer.check(tokenizer.vocab_size - 1, "model/")
 
 

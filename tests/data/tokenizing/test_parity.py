@@ -126,13 +126,13 @@ OPTIONS = [
         "gpt2",
         {
             "added_tokens_decoder": {
-                "4000": {"content": "hello", "single_word": True, "lstrip": True, "special": False},
-                "4001": {"content": "man w", "rstrip": True, "normalized": False, "special": True},
-                "4002": {"content": "房间", "special": False, "normalized": True},
+                "+0": {"content": "hello", "single_word": True, "lstrip": True, "special": False},
+                "+1": {"content": "man w", "rstrip": True, "normalized": False, "special": True},
+                "+2": {"content": "房间", "special": False, "normalized": True},
             }
         },
     ),
-    ("bert-uncased", {"added_tokens_decoder": {"4000": {"content": "TWO", "special": False, "normalized": True}}}),
+    ("bert-uncased", {"added_tokens_decoder": {"+0": {"content": "TWO", "special": False, "normalized": True}}}),
     ("bert-uncased", {"clean_up_tokenization_spaces": True}),
 ]
 
@@ -140,6 +140,10 @@ OPTIONS = [
 @pytest.mark.parametrize(("family", "option"), OPTIONS, ids=[f"{f}-{'-'.join(o)}" for f, o in OPTIONS])
 def test_options(family: str, option: dict[str, Any], layouts: Path, texts: list[str], tmp_path: Path) -> None:
     """Each option is honoured as Transformers honours it, and each makes a difference."""
+    size = Tokenizer.open(layouts / family).vocab_size
+    if "added_tokens_decoder" in option:  # ids that follow those of the vocabulary
+        table = option["added_tokens_decoder"].items()
+        option = {"added_tokens_decoder": {str(size + int(place)): token for place, token in table}}
     folder = changed(layouts / family, tmp_path / "changed", **option)
     plain, tokenizer, other = Tokenizer.open(layouts / family), Tokenizer.open(folder), reference(folder)
     texts = [*texts, "hello hellothere  hello, man  woman TWO two</s>two<mask> a <mask>"]
