@@ -57,7 +57,9 @@ def test_shapes_and_features_are_as_announced(name: str) -> None:
     elif config.get("n_classes", 0) is None:
         assert output.logits is None
     else:
-        assert output.logits.shape == (*inputs[-1].shape[:2], config["vocab_size"])
+        widths = {"tokens": config.get("n_classes"), "questions": 2}
+        width = widths.get(config.get("head"), config["vocab_size"])
+        assert output.logits.shape == (*inputs[-1].shape[:2], width)
 
 
 @EACH

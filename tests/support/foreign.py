@@ -104,6 +104,10 @@ def exact_constants(theirs: nn.Module) -> None:
             found = rope(Foreign({"rope_parameters": module.config.rope_parameters}, "the reference"))
             plain = found["rope_base"] ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
             module.inv_freq = scaling(found["rope_scaling"]).stretch(plain, found["rope_base"])
+        for name in [name for name, _ in module.named_buffers(recurse=False) if name.endswith("_attention_inv_freq")]:
+            plain = module.config.rope_parameters[name.removesuffix("_inv_freq")]["rope_theta"]
+            width = 2 * len(getattr(module, name))
+            setattr(module, name, plain ** -(torch.arange(0, width, 2, dtype=torch.float64) / width))
         if hasattr(module, "scalar_embed_scale"):
             module.embed_scale = torch.tensor(module.scalar_embed_scale, dtype=torch.float64)
 

@@ -14,6 +14,7 @@ import dougong
 from dougong.architectures.vectors import Transformer
 
 TOKENS = {"vocab_size": 17}
+ENCODER = {"max_length": 12, "d_model": 16, "n_layers": 2, "n_heads": 4, "d_ff": 24}
 DECODER = {"max_length": 12, "d_model": 16, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "d_ff": 24}
 VARIANTS: dict[str, dict[str, Any]] = {
     "vit": {"architecture": "vit", "image_size": [8, 12], "patch_size": [4, 2], "d_model": 16, "n_layers": 2,
@@ -39,6 +40,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
              "d_ff": 24},
     "bert, sequence": {"architecture": "bert", **TOKENS, "max_length": 12, "d_model": 16, "n_layers": 1, "n_heads": 4,
                        "d_ff": 24, "head": "sequence", "n_classes": 3},
+    "roberta": {"architecture": "roberta", **TOKENS, **ENCODER, "head": "tokens", "n_classes": 3},
+    "distilbert": {"architecture": "distilbert", **TOKENS, **ENCODER, "head": "questions"},
+    "modernbert": {"architecture": "modernbert", **TOKENS, **ENCODER, "n_layers": 4, "window": 4, "pool": "mean",
+                   "head": "sequence", "n_classes": 3},
     "llama": {"architecture": "llama", **TOKENS, **DECODER, "rope_scaling": {"kind": "llama3", "factor": 2.0}},
     "mistral": {"architecture": "mistral", **TOKENS, **DECODER, "window": 4},
     "qwen2": {"architecture": "qwen2", **TOKENS, **DECODER, "window": 3, "local_from": 1, "tied": True},

@@ -34,6 +34,20 @@ class Pooler(nn.Module):
         return self.activation(self.linear(hidden[:, 0]))
 
 
+class Transform(nn.Sequential):
+    """linear, activation, norm, at each token (Devlin et al. 2019, section 3.1).
+
+    Args:
+        d_model: D.
+        activation: by name.
+        norm: module, (..., D) to the same.
+        bias: of the linear layer.
+    """
+
+    def __init__(self, d_model: int, activation: str, norm: nn.Module, bias: bool = True) -> None:
+        super().__init__(nn.Linear(d_model, d_model, bias), Activation(activation), norm)
+
+
 class Mean(nn.Module):
     """The mean over real tokens, ``skip`` prefix tokens left out; over all pixels of a map."""
 
@@ -88,12 +102,16 @@ class Classify(nn.Module):
         d_model: D.
         n_classes: C.
         dropout: before the linear layer.
+        before: module on the pooled vector (ModernBERT).
     """
 
-    def __init__(self, pool: nn.Module, d_model: int, n_classes: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, pool: nn.Module, d_model: int, n_classes: int, dropout: float = 0.0, before: nn.Module | None = None
+    ) -> None:
         super().__init__()
-        self.pool, self.dropout, self.linear = pool, nn.Dropout(dropout), nn.Linear(d_model, n_classes)
+        self.pool, self.before = pool, before or nn.Identity()
+        self.dropout, self.linear = nn.Dropout(dropout), nn.Linear(d_model, n_classes)
 
     def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, L, D) or (B, C, h, w) to logits (B, n_classes)."""
-        return self.linear(self.dropout(self.pool(hidden, lengths)))
+        return self.linear(self.dropout(self.before(self.pool(hidden, lengths))))

@@ -46,11 +46,14 @@ class MaskedLanguage(nn.Module):
         d_model: D.
         activation: after the linear layer.
         norm: module, (..., D) to the same.
+        bias: of the linear layer.
     """
 
-    def __init__(self, embedding: TokenEmbedding, d_model: int, activation: str, norm: nn.Module) -> None:
+    def __init__(
+        self, embedding: TokenEmbedding, d_model: int, activation: str, norm: nn.Module, bias: bool = True
+    ) -> None:
         super().__init__()
-        self.linear, self.activation, self.norm = nn.Linear(d_model, d_model), Activation(activation), norm
+        self.linear, self.activation, self.norm = nn.Linear(d_model, d_model, bias), Activation(activation), norm
         self.weight = embedding.weight
         self.bias = nn.Parameter(torch.zeros(embedding.vocab_size))
 

@@ -15,12 +15,14 @@ class Tag(nn.Module):
         d_model: D.
         n_classes: C.
         dropout: before the linear layer.
+        before: module at each token ahead of it (ModernBERT).
     """
 
-    def __init__(self, d_model: int, n_classes: int, dropout: float = 0.0) -> None:
+    def __init__(self, d_model: int, n_classes: int, dropout: float = 0.0, before: nn.Module | None = None) -> None:
         super().__init__()
-        self.dropout, self.linear = nn.Dropout(dropout), nn.Linear(d_model, n_classes)
+        self.before, self.dropout = before or nn.Identity(), nn.Dropout(dropout)
+        self.linear = nn.Linear(d_model, n_classes)
 
     def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, L, D) to logits (B, L, C)."""
-        return self.linear(self.dropout(hidden))
+        return self.linear(self.dropout(self.before(hidden)))

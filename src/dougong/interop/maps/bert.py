@@ -19,6 +19,11 @@ HEADS: dict[str, str | None] = {
 
 def ours(theirs: Foreign) -> dict[str, Any]:
     """Their configuration as ours."""
+    return shared(theirs, head_of(theirs, HEADS, "pooler"))
+
+
+def shared(theirs: Foreign, head: str | None) -> dict[str, Any]:
+    """What BERT and RoBERTa say alike."""
     theirs.only("position_embedding_type", "absolute")
     theirs.only("tie_word_embeddings", True)
     for key in ("is_decoder", "add_cross_attention"):
@@ -37,7 +42,7 @@ def ours(theirs: Foreign) -> dict[str, Any]:
         "dropout": dropout,
         "attention_dropout": theirs.take("attention_probs_dropout_prob", 0.1),
         "eps": theirs.take("layer_norm_eps", 1e-12),
-        "head": head_of(theirs, HEADS, "pooler"),
+        "head": head,
         "n_classes": n_classes(theirs),
     }
 
@@ -68,8 +73,19 @@ def keys(ours: dict[str, Any]) -> list[Key]:
     """Theirs beside ours."""
     block = "body.blocks.{i}"
     layer = "bert.encoder.layer.{i}"
-    pooler = "head.linear.*" if ours["head"] == "pooler" else "head.pool.linear.*"
-    last = "qa_outputs.*" if ours["head"] == "questions" else "classifier.*"
+    last = [Key("qa_outputs.*" if ours["head"] == "questions" else "classifier.*", "head.linear.*")]
+    heads = {
+        None: [],
+        "masked-language": [
+            Key("cls.predictions.transform.dense.*", "head.linear.*"),
+            Key("cls.predictions.transform.LayerNorm.*", "head.norm.*"),
+            Key("cls.predictions.bias", "head.bias"),
+        ],
+        "pooler": [Key("bert.pooler.dense.*", "head.linear.*")],
+        "sequence": [Key("bert.pooler.dense.*", "head.pool.linear.*"), *last],
+        "tokens": last,
+        "questions": last,
+    }
     return [
         Key("bert.embeddings.word_embeddings.weight", "embedding.weight"),
         Key("bert.embeddings.token_type_embeddings.weight", "embedding.types"),
@@ -83,16 +99,7 @@ def keys(ours: dict[str, Any]) -> list[Key]:
         Key(f"{layer}.intermediate.dense.*", f"{block}.feed_forward.body.up.*"),
         Key(f"{layer}.output.dense.*", f"{block}.feed_forward.body.down.*"),
         Key(f"{layer}.output.LayerNorm.*", f"{block}.feed_forward.after.*"),
-        *(
-            [
-                Key("cls.predictions.transform.dense.*", "head.linear.*"),
-                Key("cls.predictions.transform.LayerNorm.*", "head.norm.*"),
-                Key("cls.predictions.bias", "head.bias"),
-            ]
-            if ours["head"] == "masked-language"
-            else [Key("bert.pooler.dense.*", pooler)]
-            + ([] if ours["head"] == "pooler" else [Key(last, "head.linear.*")])
-        ),
+        *heads[ours["head"]],
     ]
 
 
