@@ -46,14 +46,7 @@ def run(model: nn.Module, inputs: tuple[Any, ...], *, train: bool, rounds: int =
     model.train(train)
 
     def once() -> None:
-        for parameter in model.parameters():
-            parameter.grad = None
-        with torch.set_grad_enabled(train):
-            output = model(*inputs)
-            if train:
-                loss = loss_of(output)
-                del output
-                loss.backward()
+        step(model, inputs, train)
 
     try:
         once()
@@ -66,6 +59,18 @@ def run(model: nn.Module, inputs: tuple[Any, ...], *, train: bool, rounds: int =
             module.training = training
         for parameter in model.parameters():
             parameter.grad = None
+
+
+def step(model: nn.Module, inputs: tuple[Any, ...], train: bool) -> None:
+    """One forward pass, and in training the loss and the backward pass, in the mode that the model is in."""
+    for parameter in model.parameters():
+        parameter.grad = None
+    with torch.set_grad_enabled(train):
+        output = model(*inputs)
+        if train:
+            loss = loss_of(output)
+            del output
+            loss.backward()
 
 
 def saved_bytes(model: nn.Module, inputs: tuple[Any, ...]) -> int:
