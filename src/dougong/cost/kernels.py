@@ -1,7 +1,7 @@
 """Which kernel a device would choose: on the meta device torch would take attention and LSTMs apart.
 
-Only attention and LSTM layers differ between the meta device and a real one, in their operations and so in their
-memory. The mode below sends them to the fused operation that the device would run.
+Only attention, recurrent layers and some biases differ between the meta device and a real one, in their operations and
+so in their memory. The mode below sends them to the operations that the device would run.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import linear, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
+
+from dougong.cost.recurrence import CELLS, project, recurrent
 
 aten = torch.ops.aten
 
 
 class Kernels(TorchFunctionMode):
-    """Calls of attention and LSTM on meta tensors, turned into those of the device's fused kernels.
+    """Calls of attention and recurrent layers on meta tensors, turned into those of the device's kernels.
 
     The CPU's attention kernel has no dropout, and takes no mask that needs a gradient: then torch writes the weights
     down, here as there. A GPU's kernels have both. Their names differ from the CPU's; shapes, FLOPs and what they keep
@@ -37,6 +39,10 @@ class Kernels(TorchFunctionMode):
             return self._attention(*args, **kwargs)
         if function is torch.lstm and args[0].is_meta:
             return self._lstm(*args, **kwargs)
+        if self.device == "cpu" and function in CELLS and args[0].is_meta and not isinstance(args[2], Tensor):
+            return recurrent(CELLS[function], *args, **kwargs)
+        if function is linear and args[0].is_meta and len(args) == 3 and args[2] is not None:
+            return project(*args)
         return function(*args, **kwargs)
 
     def _attention(

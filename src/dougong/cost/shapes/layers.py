@@ -158,17 +158,35 @@ def recurrent(
     sizes: list[int], mode: int, width: int, layers: int, has_biases: bool, both: bool, batch_first: bool, train: bool,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Outputs (L, B, H), the last states, and in training oneDNN's workspace."""
-    workspace = recurrent_workspace(x.shape[0], x.shape[1], x.shape[2], width) if train else 0
-    return new(x, (x.shape[0], x.shape[1], width)), new(h, h.shape), new(c, c.shape), new(x, (workspace,), torch.uint8)
+    answers = new(x, (x.shape[0], x.shape[1], width)), new(h, h.shape), new(c, c.shape)
+    if not train:
+        return (*answers, new(x, (0,), torch.uint8))
+    return (*answers, new(x, (recurrent_workspace(x.shape[0], x.shape[1], x.shape[2], width),), torch.uint8))
 
 
 def recurrent_workspace(length: int, batch: int, d_input: int, width: int) -> int:
-    """Bytes that oneDNN keeps for the backward pass of an LSTM layer, as measured with torch 2.13 on x86.
+    """Bytes that oneDNN keeps for the backward pass of an LSTM layer in float32, found by trying (torch 2.13, x86).
 
-    Gates (4 H), states on both sides of each step, as wide as the wider of input and state, and a little more.
+    Gates (4 H a step); three tables of states as wide as the wider of input and state, and two as wide as the state,
+    with a place before the first step, in two layers; outputs. Rows are padded to a cache line, tables to a page.
     """
-    states = 6 * (length + 1) * max(d_input, width)
-    return round(4 * batch * ((5.5 * length + 4.375) * width + states))
+    states = 2 * (length + 1) * batch
+    tables = [
+        length * batch * padded_row(4 * width),
+        *[states * padded_row(max(d_input, width))] * 3,
+        *[states * width] * 2,
+        length * batch * padded_row(width),
+    ]
+    return sum(-(-4 * elements // PAGE) * PAGE for elements in tables)
+
+
+PAGE = 4096
+
+
+def padded_row(width: int) -> int:
+    """Elements of a row padded to 64 bytes; to 64 more where rows would otherwise fall on each other in the cache."""
+    padded = -(-width // 16) * 16
+    return padded + 16 if padded % 256 == 0 else padded
 
 
 @rule("mkldnn_rnn_layer_backward")

@@ -35,6 +35,8 @@ def new(like: Tensor, shape: Any, dtype: torch.dtype | None = None) -> Tensor:
 
 def alike(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """An empty tensor of the same shape and order of axes, without holes."""
+    if 0 in x.stride():
+        return torch.empty(x.shape, dtype=dtype or x.dtype, device="meta")
     strides, expected = [0] * x.dim(), 1
     for axis in sorted(range(x.dim()), key=lambda axis: (x.stride(axis), -axis)):
         strides[axis] = expected
