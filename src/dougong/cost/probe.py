@@ -18,7 +18,7 @@ from torch import nn
 from dougong.cost.devices import Points, Rates
 from dougong.errors import UserError
 
-VERSION = 3  # of what is measured; a file of another version is measured anew
+VERSION = 4  # of what is measured; a file of another version is measured anew
 
 # From benchmarks/cost_band.py: what whole models reach of the rates that their operations reach alone, again and again
 # on the same operands in the cache; and how far the estimates from that are off, at the ends of most of them.

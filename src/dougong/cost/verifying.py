@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from dougong.cost.devices import Rates, rates
 from dougong.cost.passes import trace
 from dougong.cost.preparing import nn_bytes, on_meta
 from dougong.cost.running import run
+from dougong.cost.tables import NOTHING
 from dougong.errors import UserError
 from dougong.figures import count, duration, size
 
@@ -90,18 +92,28 @@ class Verification:
 
     def sections(self) -> list[tuple[str, list[str], list[list[Any]]]]:
         """The comparison as tables: (title, columns, rows of cells)."""
-        show = {"FLOPs": count, "bytes": size, "seconds": duration}
+        show: dict[str, Callable[[float], str]] = {"FLOPs": "{:,.0f}".format, "bytes": size, "seconds": duration}
         rows = []
         for row in self.rows:
             text = show[row.unit]
-            formula = "" if row.formula is None else text(row.formula)
-            band = "" if row.low is None or row.high is None else f"{text(row.low)} to {text(row.high)}"
+            formula = NOTHING if row.formula is None else text(row.formula)
+            band = NOTHING if row.low is None or row.high is None else f"{text(row.low)} to {text(row.high)}"
             label = f"{row.quantity}, {row.of}"
-            rows.append([label, formula, text(row.predicted), band, text(row.measured), f"{row.ratio:.3f}"])
+            rows.append([label, formula, text(row.predicted), text(row.measured), f"{row.ratio:.3f}", band])
         length = f", length {self.length}" if self.length else ""
-        title = f"{self.model}, shrunken to {count(self.parameters)} parameters; batch {self.batch}{length}"
-        columns = ["on " + self.device, "formula", "predicted", "band", "measured", "predicted / measured"]
-        return [(title, columns, rows)]
+        title = (
+            f"{self.model}, {count(self.parameters)} parameters of it, run on {self.device}: batch {self.batch}{length}"
+        )
+        return [(title, ["", "formula", "predicted", "measured", "predicted / measured", "band"], rows)]
+
+    def notes(self) -> list[str]:
+        """What stands below the table."""
+        return [
+            "formula: by pencil and paper from the configuration; predicted: by tracing the model without running it",
+            "measured, of a real run: FLOPs by torch's own counter, bytes by its allocator, seconds by the clock, the "
+            "median of several passes; the optimizer's step is not among them",
+            "band: where the measured time is expected; a machine that is busy with other things leaves it",
+        ]
 
 
 def shrunken(config: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +141,8 @@ def shrunken(config: dict[str, Any]) -> dict[str, Any]:
     if "layers" in small:
         small["layers"] = [min(n, 2) for n in small["layers"]]
     if small.get("image_size") is not None:
-        small["image_size"] = _smaller_picture(small)
+        picture = _smaller_picture(small)
+        small["image_size"] = config["image_size"] if picture == list(pair(config["image_size"])) else picture
     return small
 
 
@@ -150,6 +163,7 @@ def verify(
     device: str = "cpu",
     inputs: tuple[Any, ...] | None = None,
     rounds: int = 7,
+    name: str | None = None,
 ) -> Verification:
     """Run a shrunken model and put beside each other what was predicted and what it took.
 
@@ -165,6 +179,7 @@ def verify(
         device: "cpu" or "cuda".
         inputs: what a module without ``example_inputs`` is called with.
         rounds: passes that are timed.
+        name: of the model, in the answer.
 
     Raises:
         UserError: an unknown model or device, or a batch or length below 1.
@@ -177,15 +192,15 @@ def verify(
         raise UserError("device", f"{device} is not this machine", "use cpu, or cuda where there is a GPU, to verify")
     speed = rates(device, "float32")
     if isinstance(model, nn.Module):
-        name, module, config = type(model).__name__, model, getattr(model, "config", None)
+        label, module, config = type(model).__name__, model, getattr(model, "config", None)
     else:
-        name = model if isinstance(model, str) else str(model.get("architecture"))
+        label = model if isinstance(model, str) else str(model.get("architecture"))
         config = shrunken(resolve(model))
         batch, length = min(batch, MOST_BATCH), min(length or MOST_LENGTH, MOST_LENGTH)
         module = build(config, device=device, seed=0)
     if inputs is None:
         if not hasattr(module, "example_inputs"):
-            raise UserError("model", f"{name} does not say what it reads", "give inputs=, a tuple of tensors")
+            raise UserError("model", f"{label} does not say what it reads", "give inputs=, a tuple of tensors")
         inputs = module.example_inputs(batch, length, device=device)  # type: ignore[operator]
     tensors = [value for value in inputs if isinstance(value, Tensor)]
     sequence = getattr(module, "input_kind", "image") != "image"
@@ -193,7 +208,7 @@ def verify(
     formula = forward_formula(config, len(tensors[0]), length) if isinstance(config, dict) else None
     rows = compare(module, inputs, speed, formula, rounds)
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    return Verification(name, config, parameters, len(tensors[0]), length, speed.name, rows)
+    return Verification(name or label, config, parameters, len(tensors[0]), length, speed.name, rows)
 
 
 def compare(
