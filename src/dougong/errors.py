@@ -22,7 +22,9 @@ class UserError(Exception):
         super().__init__(where, what, remedy)
 
     def __str__(self) -> str:
-        return " ".join(f"{self.where}: {self.what}; {self.remedy}".split())
+        return " ".join(
+            f"{self.where}: {self.what}; {self.remedy}".encode("utf-8", "backslashreplace").decode().split()
+        )
 
 
 class FailureError(Exception):

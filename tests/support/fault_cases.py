@@ -63,6 +63,18 @@ def two_trains(root: Path) -> Path:
     return image_folder(renamed(root), {"training/cat": 2, "training/dog": 2}, 500)
 
 
+def two_columns(root: Path, name: str) -> Path:
+    """A Parquet file that has a column twice."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    images = pa.array([{"bytes": encoded(picture(number)), "path": None} for number in range(24)])
+    columns = [("image", images), ("label", pa.array(["cat", "dog"] * 12))]
+    columns += [each for each in columns if each[0] == name]
+    pq.write_table(pa.Table.from_arrays([c for _, c in columns], [n for n, _ in columns]), root / "photos.parquet")
+    return root / "photos.parquet"
+
+
 JPEG = encoded(picture(700, (40, 40)), "JPEG", quality=90)
 TEXT = b"this is a shopping list: eggs, milk, flour\n" * 5
 
@@ -107,6 +119,13 @@ CASES: dict[str, Case] = {
     "PNG named as JPEG": Case(
         with_file(PNG, "cat/x.jpg"), "cat/x.jpg", "is named as JPEG but is PNG", "rename it to end in .png"
     ),
+    "line end in a name": Case(with_file(TEXT, "cat/a\nb.png"), "cat/a\\nb.png", "is no JPEG, PNG", "save it as PNG"),
+    "colour code in a name": Case(
+        with_file(TEXT, "cat/\x1b[31m.png"), "cat/\\x1b[31m.png", "is no JPEG, PNG", "save it as PNG"
+    ),
+    "name that is not UTF-8": Case(
+        with_file(TEXT, "cat/\udcff.png"), "cat/\\udcff.png", "is no JPEG, PNG", "save it as PNG"
+    ),
     "a kind that is not read": Case(
         with_file(TEXT, "cat/x.heic"), "cat/x.heic", ".heic pictures are not read", "save it as PNG or JPEG"
     ),
@@ -136,6 +155,10 @@ CASES: dict[str, Case] = {
         lambda root: [(renamed(root, train="old") / "train").mkdir(), root / "photos"][1],
         "train/", "holds no class folders", "make a folder of pictures for each class",
     ),
+    "two pictures a class": Case(
+        lambda root: image_folder(root / "photos", {"cat": 2, "dog": 2}), "photos", "too few pictures to fill",
+        "give more",
+    ),
     # tables
     "missing file": Case(
         table([*WHOLE, "photos/cat/99.png,cat"]),
@@ -159,6 +182,10 @@ CASES: dict[str, Case] = {
         table(["path,label,split", *(f"{row},train" for row in ROWS), "photos/cat/1.png,cat,tain"]),
         "photos.csv:26", "the split 'tain' is none of train, val, test", "write train, val or test",
     ),
+    "quote that swallows the file": Case(
+        table([*WHOLE, '"photos/cat/1.png,cat', *["x" * 99] * 2000]), "photos.csv:",
+        "is no CSV (field larger than", "look for a quote",
+    ),
     "path to a folder": Case(table([*WHOLE, "photos/cat,cat"]), "photos.csv:26", "no ordinary file", "look"),
     # Parquet
     "no image column": Case(
@@ -180,6 +207,17 @@ CASES: dict[str, Case] = {
         parquet(with_value("image", 5, {"bytes": None, "path": "../../secret.png"})),
         "photos.parquet:5", "leads out of the data's folder", "look at its permissions",
     ),
+    "path of zero bytes": Case(
+        parquet(with_value("image", 5, {"bytes": None, "path": "a\0b"})), "photos.parquet:5", "no such file", "correct"
+    ),
+    "path that is a number": Case(
+        parquet(lambda columns: {**columns, "image": [
+            {"bytes": each["bytes"] if row != 5 else None, "path": row} for row, each in enumerate(columns["image"])
+        ]}),
+        "photos.parquet:5", "has no picture", "fill the row in",
+    ),
+    "picture twice": Case(lambda root: two_columns(root, "image"), "photos.parquet", "two columns image", "keep one"),
+    "label twice": Case(lambda root: two_columns(root, "label"), "photos.parquet", "two columns label", "keep one"),
     "labels of real numbers": Case(
         parquet(lambda columns: {**columns, "label": [0.5, 1.5] * 12}),
         "photos.parquet", "the column label holds double", "store whole numbers or names",
@@ -209,6 +247,14 @@ CASES: dict[str, Case] = {
     "member of another drive": Case(archive(("C:\\evil.png", PNG)), "C:\\evil.png", "leads outside", "do not trust"),
     "member that climbs backwards": Case(archive(("..\\evil.png", PNG)), "evil.png", "leads outside", "do not trust"),
     "link in an archive": Case(archive((link(), b"/etc/passwd")), "cat/link.png", "is a link", "pack the file itself"),
+    "member twice": Case(archive(("cat/0.png", PNG)), "photos.zip:cat/0.png", "is in the archive twice", "each name"),
+    "file that is a folder": Case(
+        archive(("cat/0.png/x.png", PNG)), "photos.zip:cat/0.png", "is both a file and a folder", "each name once"
+    ),
+    "member of a long name": Case(
+        archive((f"cat/{'a' * 300}.png", PNG)), "photos.zip",
+        "cannot be unpacked (File name too long)", "fetch it again",
+    ),
     "password": Case(locked, "photos.zip:cat/0.png", "is locked with a password", "pack it again without one"),
     "archive cut off": Case(cut(archive(), 0.7), "photos.zip", "is no whole zip file", "fetch or pack it again"),
     "zip bomb": Case(claiming(2**32 - 2), "photos.zip", "into 4.0 GiB", "do not trust this file, or unpack it"),

@@ -46,7 +46,8 @@ def _unpack(path: Path, changed: int, size: int) -> Path:
                 _extract(archive, member, target)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
         shutil.rmtree(target, ignore_errors=True)
-        said = " ".join(str(error).split())[:100]
+        # strerror alone: the folder that it is unpacked into is nobody's concern
+        said = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())[:100]
         raise UserError(
             path.name, f"cannot be unpacked ({said})", "fetch it again, or look at the space on the disk"
         ) from None
@@ -54,7 +55,7 @@ def _unpack(path: Path, changed: int, size: int) -> Path:
 
 
 def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    into = target / PurePosixPath(member.filename.replace("\\", "/"))
+    into = target / PurePosixPath(_posix(member.filename))
     if member.is_dir():
         into.mkdir(parents=True, exist_ok=True)
         return
@@ -76,8 +77,15 @@ def archive_faults(path: Path) -> list[Fault]:
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError):
         raise UserError(path.name, "is no whole zip file", "fetch or pack it again") from None
     faults = []
+    seen: set[str] = set()
+    folders = {str(parent) for member in members for parent in PurePosixPath(_posix(member.filename)).parents}
     for member in members:
         place = f"{path.name}:{member.filename}"
+        inside = str(PurePosixPath(_posix(member.filename)))
+        if not member.is_dir() and (inside in seen or inside in folders):
+            said = "is in the archive twice" if inside in seen else "is both a file and a folder"
+            faults.append(Fault(place, said, "pack it again with each name once"))
+        seen.add(inside)
         if leads_outside(member.filename):
             faults.append(
                 Fault(place, "leads outside the archive", "do not trust this file; pack it again without such members")
@@ -95,6 +103,11 @@ def archive_faults(path: Path) -> list[Fault]:
         said = f"needs {total / 2**30:,.1f} GiB to be unpacked, more than {tempfile.gettempdir()} has"
         faults.append(Fault(path.name, said, "set TMPDIR to a folder with more space"))
     return faults
+
+
+def _posix(name: str) -> str:
+    """A member's name with slashes, whichever system packed it."""
+    return name.replace("\\", "/")
 
 
 def leads_outside(name: str) -> bool:

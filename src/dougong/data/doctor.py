@@ -10,7 +10,7 @@ from dougong.data.images import SPLITS
 from dougong.data.listing import Fault, Listing, warning
 from dougong.data.looking import Seen, look_through
 from dougong.data.names import shown
-from dougong.data.sources import list_source
+from dougong.data.sources import BUILT_IN, given_path, list_source, there
 from dougong.errors import UserError
 
 UNBALANCED = 10
@@ -52,9 +52,9 @@ def examine(source: str | Path) -> Examination:
     Raises:
         UserError: there is no such source, or it is of no kind that is read.
     """
-    if str(source) != "digits" and not Path(source).expanduser().exists():
+    archive = given_path(source)
+    if str(source) not in BUILT_IN and not there(archive):
         list_source(source)  # which says what is near
-    archive = Path(source).expanduser()
     if archive.suffix.lower() == ".zip" and archive.is_file():
         from dougong.data.archives import archive_faults
 
@@ -68,7 +68,15 @@ def examine(source: str | Path) -> Examination:
         listing = list_source(source)
     except UserError as error:
         return Examination(0, {}, [Fault(error.where, error.what, error.remedy)])
-    faults = diagnose(listing, look_through(listing, room=0))
+    seen = look_through(listing, room=0)
+    faults = diagnose(listing, seen)
+    if not any(fault.severity == "error" for fault in faults):
+        from dougong.data.opening import divide
+
+        try:
+            divide(listing, seen, source)
+        except UserError as error:
+            faults.append(Fault(error.where, error.what, error.remedy))
     return Examination(len(listing.samples), _counts(listing), faults)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dougong.data.names import plain
 from dougong.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ class Fault:
     what: str
     remedy: str
     severity: str = "error"
+
+    def __post_init__(self) -> None:
+        for key in ("where", "what", "remedy"):
+            object.__setattr__(self, key, plain(getattr(self, key)))
 
     def as_error(self, more: str = "") -> UserError:
         """The fault as the exception that training raises."""
@@ -55,6 +60,9 @@ class Sample:
     read: Callable[[], bytes | np.ndarray]
     split: str | None = None
     name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "where", plain(self.where))
 
 
 @dataclass

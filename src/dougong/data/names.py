@@ -21,11 +21,26 @@ def named_split(name: str) -> str | None:
 def clean(name: str) -> str:
     """A name in one Unicode form (NFC), without characters that nobody sees and without outer spaces.
 
+    Bytes that are no UTF-8 are spelt out, as in \\udcff.
+
     >>> clean(" cat\\u200b ")
     'cat'
     """
     kept = (c for c in unicodedata.normalize("NFC", name) if unicodedata.category(c) not in ("Cf", "Cc") or c == "\t")
-    return "".join(kept).replace("\u00a0", " ").strip()
+    return "".join(kept).replace("\u00a0", " ").strip().encode("utf-8", "backslashreplace").decode()
+
+
+def plain(text: str) -> str:
+    """Text that every terminal and file can take, on one line: what cannot be seen is written as Python writes it.
+
+    File names may hold line ends, colour codes, and bytes that are no UTF-8.
+
+    >>> plain("a\\nb\\udcff猫\\u3000c")
+    'a\\\\nb\\\\udcff猫\\u3000c'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else repr(c)[1:-1] for c in text)
 
 
 def shown(names: list[str], most: int = 6) -> str:

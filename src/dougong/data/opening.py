@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dougong.data.doctor import diagnose, groups
 from dougong.data.images import SPLITS, ImageData, ImageSplit
-from dougong.data.listing import Fault
+from dougong.data.listing import Fault, Listing
 from dougong.data.looking import Seen, look_through
 from dougong.data.names import shown
 from dougong.data.sources import list_source
@@ -31,11 +31,31 @@ def read_images(source: str | Path, *, split: str | None = None, seed: int = 0) 
     Raises:
         UserError: no such source, a split that cannot be, or a fault of the data that ``dougong check`` calls an error.
     """
-    shares = parse_split(split) if split is not None else None
+    if split is not None:
+        parse_split(split)  # a mistake in it is said before all pictures are looked at
     listing = list_source(source)
     seen = look_through(listing)
     faults = diagnose(listing, seen)
     refuse(faults, source)
+    parts, how, notes = divide(listing, seen, source, split, seed)
+    warnings = sum(fault.severity != "error" for fault in faults)
+    if warnings:
+        notes.append(f"{warnings} warning{'s' * (warnings > 1)} about the data; `dougong check {source}` lists them.")
+    classes = listing.class_names()
+    splits = {name: _image_split(part, classes) for name, part in parts.items()}
+    copies = [" = ".join(each.sample.where for each in group) for group in groups(seen)]
+    return ImageData(listing.name, str(source), tuple(classes), splits, how, seed, notes, copies)
+
+
+def divide(
+    listing: Listing, seen: list[Seen], source: str | Path, split: str | None = None, seed: int = 0
+) -> tuple[dict[str, list[Seen]], str, list[str]]:
+    """Samples without faults in train, val and test; how that was done, and what is to be said of it.
+
+    Raises:
+        UserError: shares for data that has its own splits, or too few pictures to fill each split.
+    """
+    shares = parse_split(split) if split is not None else None
     given = {each.sample.split for each in seen if each.sample.split}
     if given and shares is not None:
         raise UserError(
@@ -59,12 +79,7 @@ def read_images(source: str | Path, *, split: str | None = None, seed: int = 0) 
     if lost:
         said = f"no training picture is left of {shown(sorted(map(str, lost)))}, once copies are taken out"
         raise UserError(str(source), said, "give more pictures that differ")
-    warnings = sum(fault.severity != "error" for fault in faults)
-    if warnings:
-        notes.append(f"{warnings} warning{'s' * (warnings > 1)} about the data; `dougong check {source}` lists them.")
-    splits = {name: _image_split(part, classes) for name, part in parts.items()}
-    copies = [" = ".join(each.sample.where for each in group) for group in groups(seen)]
-    return ImageData(listing.name, str(source), tuple(classes), splits, how, seed, notes, copies)
+    return parts, how, notes
 
 
 def refuse(faults: Sequence[Fault], source: str | Path) -> None:

@@ -62,8 +62,8 @@ def _list_file(listing: Listing, path: Path, split: str | None, root: Path) -> N
         content, own = contents[row], paths[row] if paths else None
         name = _label(listing, value, declared, place)
         if content.is_valid:
-            listing.samples.append(Sample(place, name, content.as_py, split, own or ""))
-        elif own:
+            listing.samples.append(Sample(place, name, content.as_py, split, own if isinstance(own, str) else ""))
+        elif own and isinstance(own, str):
             listing.samples.append(Sample(place, name, functools.partial(_inside, path.parent, own), split, own))
         else:
             listing.faults.append(Fault(place, "has no picture", "fill the row in, or take it out"))
@@ -71,6 +71,8 @@ def _list_file(listing: Listing, path: Path, split: str | None, root: Path) -> N
 
 def _inside(folder: Path, name: str) -> bytes:
     """A file that a row names, which must lie in the Parquet file's folder."""
+    if "\0" in name:
+        raise FileNotFoundError(2, "no path holds a zero byte")
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise PermissionError(1, f"{name} leads out of the data's folder")
@@ -96,6 +98,9 @@ def _columns(schema: Any, where: str) -> tuple[str, str]:
                 where, f"has no column {what}, only {shown(schema.names)}", f"name the column {what.split()[0]}"
             )
     assert image is not None and label is not None
+    for name in (image, label):
+        if schema.names.count(name) > 1:
+            raise UserError(where, f"has two columns {name}", "keep one")
     kind = schema.field(label).type
     if not any(
         test(kind)

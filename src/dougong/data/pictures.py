@@ -221,7 +221,10 @@ def _unreadable(content: bytes, where: str) -> Fault:
 def _ends_early(kind: str, content: bytes) -> bool:
     """Whether the mark at the end is missing, which Pillow forgives."""
     tail = content.rstrip(b"\0")
-    return (kind == "PNG" and b"IEND" not in content[-4096:]) or (kind == "GIF" and not tail.endswith(b";"))
+    return (kind == "PNG" and b"IEND" not in content[-4096:]) or (
+        # the last block's end and then the mark; some programs write more behind it
+        kind == "GIF" and not tail.endswith(b";") and b"\0;" not in content[-1024:]
+    )
 
 
 def _cut_off(error: Exception) -> bool:

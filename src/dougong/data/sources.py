@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dougong.data.listing import Listing
-from dougong.data.names import SPLIT_NAMES
+from dougong.data.names import SPLIT_NAMES, plain
 from dougong.errors import UserError, nearest
 
 TABLES = (".csv", ".tsv")
@@ -25,12 +25,38 @@ def list_source(source: str | Path) -> Listing:
 
     if str(source) in BUILT_IN:
         return list_digits()
-    path = Path(source).expanduser()
-    if not path.exists():
+    path = given_path(source)
+    if not there(path):
         guess = nearest(str(source), [*BUILT_IN, *_beside(path)])
         hint = f"did you mean {guess}? " if guess else ""
-        raise UserError(str(source), "there is no such data", f"{hint}Give {KINDS}")
+        raise UserError(plain(str(source)), "there is no such data", f"{hint}Give {KINDS}")
     return _list_path(path, confined=False)
+
+
+def given_path(source: str | Path) -> Path:
+    """A source as a path.
+
+    Raises:
+        UserError: no name at all, or one that no file of ours could keep.
+    """
+    if not str(source).strip():
+        raise UserError("data", "is an empty name", f"give {KINDS}")
+    try:
+        str(source).encode()
+    except UnicodeEncodeError:
+        raise UserError(plain(str(source)), "has a name that is not UTF-8", "rename it") from None
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:  # ~somebody who is not known here
+        return Path(source)
+
+
+def there(path: Path) -> bool:
+    """Whether there is such a file or folder; a name too long for one is none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _list_path(path: Path, *, confined: bool) -> Listing:

@@ -43,8 +43,13 @@ def _list_file(listing: Listing, path: Path, split: str | None, root: Path, conf
         raise UserError(f"{where}:{line}", "is not UTF-8", "save the file as UTF-8") from None
     if "\0" in text:
         raise UserError(where, "holds zero bytes, so it is no text", "save it as CSV in UTF-8")
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text))
-    header = next(rows, [])
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text))
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        remedy = "look for a quote that is never closed, and close it"
+        raise UserError(f"{where}:{reader.line_num}", f"is no CSV ({error})", remedy) from None
+    header = rows[0][1] if rows else []
     columns = [clean(column).lower() for column in header]
     for seen, column in zip(header, columns, strict=True):
         if clean(seen) != seen:
@@ -54,8 +59,8 @@ def _list_file(listing: Listing, path: Path, split: str | None, root: Path, conf
     label = _column(columns, LABEL_COLUMNS, "label", where)
     part = next((columns.index(name) for name in SPLIT_COLUMNS if name in columns), None)
     odd: dict[str, str] = {}
-    for row in rows:
-        place = f"{where}:{rows.line_num}"
+    for number, row in rows[1:]:
+        place = f"{where}:{number}"
         if not any(cell.strip() for cell in row):
             continue
         if len(row) != len(header):
