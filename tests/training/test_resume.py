@@ -18,6 +18,7 @@ CASES = {
     "sgd": {"optimizer": "sgd", "learning_rate": 0.05},
     "accumulation": {"accumulate": 3},
     "average": {"ema": 0.9},
+    "augmented": {"augment": "strong"},
     "smoothing": {"label_smoothing": 0.1, "schedule": "linear", "clip": 0.5},
     "batch norm": {
         "model": {"architecture": "resnet", "image_size": 8, "layers": [1, 1], "width": 4, "block": "basic",
