@@ -8,6 +8,7 @@ surroundings, is traced itself. tests/cost holds folded against unfolded, to the
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -61,6 +62,8 @@ def describe(value: Any, depth: int = 0) -> Any:
         return value
     if isinstance(value, Tensor):
         return (tuple(value.shape), value.stride(), value.dtype, value.requires_grad)
+    if isinstance(value, weakref.ref):  # recurrent layers refer to their weights so; tensors do not compare to a bool
+        return (weakref.ref, describe(value(), depth + 1))
     if isinstance(value, list | tuple | set | frozenset) and depth < 3:
         return (type(value), *[describe(item, depth + 1) for item in value])
     if isinstance(value, dict) and depth < 3:

@@ -76,7 +76,7 @@ def recurrent(
 
 
 def project(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A linear layer: where torch adds the bias afterwards it does so in place, but not under a mode like the tracer."""
+    """A linear layer: where torch adds the bias afterwards it does so in place, not under a tracer."""
     if bias is None or x.dim() < 3 or x.is_contiguous():
         return linear(x, weight, bias)
     return torch.matmul(x, weight.t()).add_(bias)

@@ -1,0 +1,31 @@
+"""Every family at two depths, prepared for the cost tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+import dougong
+from dougong.cost.preparing import on_meta
+from support.small import LENGTH, VARIANTS
+
+DEEP = {"n_layers": 5, "num_layers": 5, "layers": [4, 4]}
+BATCH = 3
+
+
+def deep(name: str) -> dict[str, Any]:
+    """A variant with enough identical blocks in a row to be folded."""
+    config = dict(VARIANTS[name])
+    return {**config, **{key: value for key, value in DEEP.items() if key in config}}
+
+
+def real(config: str | dict[str, Any], batch: int = BATCH) -> tuple[nn.Module, tuple[Any, ...]]:
+    """A model with values, and inputs."""
+    model = dougong.build(config, seed=0)
+    return model, tuple(model.example_inputs(batch, LENGTH))
+
+
+def shapes(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, tuple[Any, ...]]:
+    """The same on the meta device."""
+    return on_meta(model), tuple(value.to("meta") if isinstance(value, Tensor) else value for value in inputs)
