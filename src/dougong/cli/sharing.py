@@ -20,7 +20,9 @@ Split = Annotated[
     str | None,
     typer.Option(metavar="A/B/C", help="Per cent for train/val/test, where the data has no split of its own."),
 ]
-Seed = Annotated[int, typer.Option(help="Of the weights, the order and the augmentation (split_seed=N is the split's).")]
+Seed = Annotated[
+    int, typer.Option(help="Of the weights, the order and the augmentation (split_seed=N is the split's).")
+]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a model's.")]
 
 
