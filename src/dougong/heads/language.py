@@ -26,15 +26,20 @@ class Tied(nn.Module):
 
     Args:
         embedding: whose (V, D) table is shared; it is saved, counted and trained once.
+        scale: of the hidden states (T5: 1 / sqrt(D)).
+        bias: a fixed value for each token of the vocabulary is added, 0 at first; it is not trained (BART, Marian).
     """
 
-    def __init__(self, embedding: TokenEmbedding) -> None:
+    bias: Tensor | None
+
+    def __init__(self, embedding: TokenEmbedding, scale: float = 1.0, bias: bool = False) -> None:
         super().__init__()
-        self.weight = embedding.weight
+        self.weight, self.scale = embedding.weight, scale
+        self.register_buffer("bias", torch.zeros(embedding.vocab_size) if bias else None)
 
     def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, L, D) to logits (B, L, V)."""
-        return nn.functional.linear(hidden, self.weight)
+        return nn.functional.linear(hidden * self.scale if self.scale != 1 else hidden, self.weight, self.bias)
 
 
 class MaskedLanguage(nn.Module):

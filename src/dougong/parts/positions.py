@@ -103,9 +103,11 @@ def angles(position: Tensor, width: int, base: float, step: int = 2) -> Tensor:
     return position.to(wide)[:, None] * base**-exponent
 
 
-def wave(position: Tensor, width: int, base: float) -> Tensor:
-    """(L,) to (L, width): sine and cosine in turn, the wavelength growing with the channel's index."""
+def wave(position: Tensor, width: int, base: float, interleaved: bool = True) -> Tensor:
+    """(L,) to (L, width): sine and cosine in turn, or all sines first; wavelengths grow with the channel's index."""
     angle = angles(position, width, base)
+    if not interleaved:
+        return torch.cat((angle.sin(), angle.cos()), -1)[:, :width]
     return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)[:, :width]
 
 
@@ -114,14 +116,19 @@ class Sinusoidal(Positions):
 
     The wavelength depends on the dimension's index i. With one wavelength for all, D channels would say no more
     than two do, and positions a wavelength apart could not be told from each other.
+
+    Args:
+        d_model: D.
+        base: of the wavelengths.
+        interleaved: sine and cosine take turns, as in the paper; else all sines come first (Marian).
     """
 
-    def __init__(self, d_model: int, base: float = 10000.0) -> None:
+    def __init__(self, d_model: int, base: float = 10000.0, interleaved: bool = True) -> None:
         super().__init__()
-        self.d_model, self.base = d_model, base
+        self.d_model, self.base, self.interleaved = d_model, base, interleaved
 
     def embedding(self, places: Places) -> Tensor:
-        return wave(places.index, self.d_model, self.base)
+        return wave(places.index, self.d_model, self.base, self.interleaved)
 
 
 class Learned(Positions):
