@@ -31,7 +31,9 @@ def on_page_content(html: str, **_: Any) -> str:
 def _formula(match: re.Match[str]) -> str:
     # words as words rather than letter by letter; MathML knows no negative space by name
     latex = unescape(match["latex"]).replace(r"\mathrm{", r"\text{").replace(r"\!", "")
-    return convert(latex, display="block" if match["tag"] == "div" else "inline")
+    if match["tag"] == "span":
+        return convert(latex)
+    return f'<div class="formula">{convert(latex, display="block")}</div>'
 
 
 def _help(words: list[str]) -> str:

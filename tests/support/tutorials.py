@@ -121,16 +121,20 @@ def _python(code: str, names: dict[str, object], where: str) -> str:
 
 def _bash(code: str, where: str) -> str:
     out = []
-    for line in code.replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
-        if not words:
-            continue
+    for words in _commands(code):
+        line = shlex.join(words)
         assert words[0] == "dougong", f"{where}: {line!r} is no dougong command: put it into a ```sh block"
         environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
         done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, env=environment)
         assert done.returncode == 0, f"{where}: {line}\nends with {done.returncode}\n{done.stdout}{done.stderr}"
         out.append(done.stdout)
     return "".join(out)
+
+
+def _commands(code: str) -> list[list[str]]:
+    """The words of each command, continued lines joined and comments left out."""
+    lines = code.replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 # What differs from one machine or day to the next, and is not compared.
@@ -199,7 +203,7 @@ def _close(stated: str, printed: str, within: float) -> bool:
 def skeleton(cell: Cell) -> str:
     """The cell without comments, blanks and docstrings: what a translation must not change."""
     if cell.kind == "bash":
-        return "\n".join(shlex.join(shlex.split(line, comments=True)) for line in cell.code.splitlines())
+        return "\n".join(shlex.join(words) for words in _commands(cell.code))
     tree = ast.parse(cell.code)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
