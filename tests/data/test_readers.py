@@ -238,6 +238,30 @@ def test_names_packed_on_windows(tmp_path: Path) -> None:
     assert open_data(tmp_path / "packed.zip").fingerprint == open_data(folder).fingerprint
 
 
+def test_names_packed_on_macos(tmp_path: Path) -> None:
+    """UTF-8 that the archive does not declare: the bit is taken out of the packed file."""
+    folder = image_folder(tmp_path / "photos", {"猫": 12, "café": 12})
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
+        for path in sorted(folder.rglob("*.png")):
+            archive.write(path, path.relative_to(folder))
+    content = bytearray((tmp_path / "packed.zip").read_bytes())
+    for mark, offset in ((b"PK\x03\x04", 7), (b"PK\x01\x02", 9)):
+        place = content.find(mark)
+        while place >= 0:
+            content[place + offset] &= ~0x08
+            place = content.find(mark, place + 1)
+    (tmp_path / "packed.zip").write_bytes(bytes(content))
+    assert zipfile.ZipFile(tmp_path / "packed.zip").namelist()[0].split("/")[0] not in ("猫", "café")
+    assert open_data(tmp_path / "packed.zip").classes == ("café", "猫")
+
+
+def test_paths_written_on_windows(tmp_path: Path) -> None:
+    image_folder(tmp_path / "files", {"cat": 12, "dog": 12})
+    lines = [f"files\\{name}\\{i}.png,{name}" for name in ("cat", "dog") for i in range(12)]
+    (tmp_path / "all.csv").write_text("\n".join(["path,label", *lines]))
+    assert sum(len(part) for part in open_data(tmp_path / "all.csv").splits.values()) == 24
+
+
 def test_what_is_not_kept_in_memory_is_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dougong.data import opening
     from dougong.data.looking import look_through

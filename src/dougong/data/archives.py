@@ -55,7 +55,7 @@ def _unpack(path: Path, changed: int, size: int) -> Path:
 
 
 def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    into = target / PurePosixPath(_posix(member.filename))
+    into = target / PurePosixPath(_posix(member))
     if member.is_dir():
         into.mkdir(parents=True, exist_ok=True)
         return
@@ -78,15 +78,15 @@ def archive_faults(path: Path) -> list[Fault]:
         raise UserError(path.name, "is no whole zip file", "fetch or pack it again") from None
     faults = []
     seen: set[str] = set()
-    folders = {str(parent) for member in members for parent in PurePosixPath(_posix(member.filename)).parents}
+    folders = {str(parent) for member in members for parent in PurePosixPath(_posix(member)).parents}
     for member in members:
-        place = f"{path.name}:{member.filename}"
-        inside = str(PurePosixPath(_posix(member.filename)))
+        place = f"{path.name}:{_name(member)}"
+        inside = str(PurePosixPath(_posix(member)))
         if not member.is_dir() and (inside in seen or inside in folders):
             said = "is in the archive twice" if inside in seen else "is both a file and a folder"
             faults.append(Fault(place, said, "pack it again with each name once"))
         seen.add(inside)
-        if leads_outside(member.filename):
+        if leads_outside(_name(member)):
             faults.append(
                 Fault(place, "leads outside the archive", "do not trust this file; pack it again without such members")
             )
@@ -105,9 +105,20 @@ def archive_faults(path: Path) -> list[Fault]:
     return faults
 
 
-def _posix(name: str) -> str:
+def _posix(member: zipfile.ZipInfo) -> str:
     """A member's name with slashes, whichever system packed it."""
-    return name.replace("\\", "/")
+    return _name(member).replace("\\", "/")
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    """A member's name; read as UTF-8 where it is, though the archive does not say so, as those of macOS do not."""
+    name = member.filename
+    if not member.flag_bits & 0x800 and not name.isascii():
+        try:
+            return name.encode("cp437").decode("utf-8")
+        except UnicodeError:
+            return name
+    return name
 
 
 def leads_outside(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,6 +79,8 @@ def _list_file(listing: Listing, path: Path, split: str | None, root: Path, conf
         if not name:
             listing.faults.append(Fault(place, "has no label", "fill it in, or take the row out"))
         file = path.parent / row[picture].strip()
+        if "\\" in file.name and not os.path.exists(file):  # written on Windows; a name may be too long for Path.exists
+            file = path.parent / row[picture].strip().replace("\\", "/")
         if confined and not file.resolve().is_relative_to(root.resolve()):
             listing.faults.append(Fault(place, f"{row[picture]} leads out of the data", "keep all pictures inside it"))
             continue
