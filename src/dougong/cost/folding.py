@@ -1,117 +1,30 @@
-"""Identical blocks are traced twice and then repeated: a stack of 96 costs as much to trace as one of 3.
+"""Of identical blocks three are traced and the others repeated: a stack of 96 costs as much to trace as one of 4.
 
-The first of a run of identical blocks may do work that the others share (a mask's table), so it is traced, and so is
-the second, which stands for all that follow. Any of these that is called with other shapes, or with other
+The first of a run of identical blocks may do work that the others share (a mask's table), and the last meets what comes
+after, whose gradient may be laid out in another way; so both are traced, and so is the second, which stands for all
+between. Any of these that is called with other shapes, or with other
 surroundings, is traced itself. tests/cost holds folded against unfolded, to the last byte.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import weakref
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 
 from dougong.cost.ledger import Ledger
+from dougong.cost.likeness import Run, runs
 from dougong.cost.tracing import Tracer, tensors
-
-PLAIN = (int, float, bool, str, bytes, complex, type(None), torch.dtype, torch.Size, type, torch.device)
 
 
 class Unfoldable(Exception):
     """A block was used in a way that its record does not cover: trace again without folding."""
-
-
-@dataclasses.dataclass
-class Run:
-    """Consecutive identical blocks of one container.
-
-    Args:
-        paths: of all of them, in order.
-        blocks: the same as modules.
-    """
-
-    paths: list[str]
-    blocks: list[nn.Module]
-    traced: int = 0  # calls of the second block
-    repeated: int = 0  # calls answered from its record
-    signature: Any = None
-    answer: list[tuple[torch.Size, tuple[int, ...], torch.dtype, bool]] = dataclasses.field(default_factory=list)
-    as_tuple: bool = False
-    input_lived: int | None = None  # the second block's input, if the graph may have kept it
-    keep: bool = False
-    retained: int = 0
-    above: tuple[int, int] = (0, 0)  # the peaks of the second block, over what was alive when it began
-    backward_above: tuple[int, int] = (0, 0)
-    began: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # alive when a repeated backward pass began
-    retained_by_path: dict[str, int] = dataclasses.field(default_factory=dict)
-
-    @property
-    def factor(self) -> float:
-        """What the second block's operations are to be multiplied by."""
-        return 1 + self.repeated / self.traced if self.traced else 1
-
-
-def describe(value: Any, depth: int = 0) -> Any:
-    """A value as something that is equal only if the values are."""
-    if isinstance(value, PLAIN):
-        return value
-    if isinstance(value, Tensor):
-        return (tuple(value.shape), value.stride(), value.dtype, value.requires_grad)
-    if isinstance(value, weakref.ref):  # recurrent layers refer to their weights so; tensors do not compare to a bool
-        return (weakref.ref, describe(value(), depth + 1))
-    if isinstance(value, list | tuple | set | frozenset) and depth < 3:
-        return (type(value), *[describe(item, depth + 1) for item in value])
-    if isinstance(value, dict) and depth < 3:
-        return (dict, *[(key, describe(item, depth + 1)) for key, item in value.items()])
-    try:
-        if type(value).__eq__ is not object.__eq__:
-            hash(value)
-            return value  # a frozen value compares itself
-    except TypeError:
-        pass
-    return id(value)
-
-
-def signature(module: nn.Module, known: dict[int, Any]) -> Any:
-    """What makes two blocks identical: classes, attributes, and shapes of parameters and buffers, at any depth."""
-    if id(module) in known:
-        return known[id(module)]
-    own = [(key, describe(value)) for key, value in module.__dict__.items() if key not in INTERNAL]
-    hooked = bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
-    held = [(key, describe(value)) for named in (module._parameters, module._buffers) for key, value in named.items()]
-    below = [(key, None if child is None else signature(child, known)) for key, child in module._modules.items()]
-    known[id(module)] = (type(module), tuple(own), hooked, module.training, tuple(held), tuple(below))
-    return known[id(module)]
-
-
-INTERNAL = frozenset(nn.Module().__dict__)
-
-
-def runs(model: nn.Module, path: str = "", known: dict[int, Any] | None = None) -> Iterator[Run]:
-    """The longest runs of at least 3 identical neighbours, at any depth outside the repeated ones."""
-    known = {} if known is None else known
-    children = [(name, child) for name, child in model._modules.items() if child is not None]
-    signatures = [signature(child, known) if len(children) > 2 else index for index, (_, child) in enumerate(children)]
-    index = 0
-    while index < len(children):
-        end = index + 1
-        while end < len(children) and signatures[end] == signatures[index]:
-            end += 1
-        members = children[index:end]
-        blocks = [block for _, block in members]
-        distinct = len({id(block) for block in blocks}) == len(blocks)
-        # a layer alone is quick to trace; three side by side on one input would also add up their gradients outside
-        if len(members) >= 3 and distinct and blocks[0]._modules and any(True for _ in blocks[0].parameters()):
-            yield Run([f"{path}{name}" for name, _ in members], blocks)
-            members = members[:2]
-        for name, child in members:
-            yield from runs(child, f"{path}{name}.", known)
-        index = end
 
 
 class Repeat(torch.autograd.Function):
@@ -124,6 +37,7 @@ class Repeat(torch.autograd.Function):
             (tensor.shape, tensor.stride(), tensor.dtype) if tensor.requires_grad else None for tensor in inputs
         ]
         ctx.kept = first if run.keep else None
+        ctx.stream = next((index for index, tensor in enumerate(inputs) if tensor is first), None)
         ctx.set_materialize_grads(False)
         made = tuple(blank(shape, stride, dtype) for shape, stride, dtype, _ in run.answer)
         return made if run.as_tuple else made[0]
@@ -135,6 +49,10 @@ class Repeat(torch.autograd.Function):
         ctx.kept = None
         tracer.release(run, ctx.path)
         made = [None if like is None else blank(*like) for like in ctx.like]
+        stream = None if ctx.stream is None else made[ctx.stream]
+        if stream is not None and run.gradient is not None and run.gradient[0] == stream.shape:
+            shape, stride = run.gradient
+            made[ctx.stream] = blank(shape, stride, stream.dtype)
         for tensor in made:
             if tensor is not None:
                 tracer.ledger.see(tensor, ctx.path)
@@ -176,9 +94,11 @@ class FoldingTracer(Tracer):
         replaced = []
         try:
             for run in self.runs:
-                for index, block in enumerate(run.blocks[1:], 1):
+                for index, block in enumerate(run.blocks[1:-1], 1):
                     block.__dict__["forward"] = self._replacement(run, index, block.forward)
                     replaced.append(block)
+                run.blocks[-1].__dict__["forward"] = self._last(run, run.blocks[-1].forward)
+                replaced.append(run.blocks[-1])
             yield self
         finally:
             for block in replaced:
@@ -194,6 +114,21 @@ class FoldingTracer(Tracer):
             return self._repeat(run, run.paths[index], args, kwargs)
 
         return record if index == 1 else repeat
+
+    @staticmethod
+    def _last(run: Run, forward: Any) -> Any:
+        """The last block, whose backward pass comes first and shows how gradients are laid out."""
+
+        def see(gradient: Tensor) -> None:
+            run.gradient = (gradient.shape, gradient.stride())
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            first = first_tensor(args)
+            if first is not None and first.requires_grad and torch.is_grad_enabled():
+                first.register_hook(see)
+            return forward(*args, **kwargs)
+
+        return call
 
     @staticmethod
     def _asked(args: Any, kwargs: Any) -> Any:
@@ -229,6 +164,7 @@ class FoldingTracer(Tracer):
         run.input_lived = None if first is None else first.untyped_storage()._cdata
         if torch.is_grad_enabled() and first is not None and first.requires_grad and made[0].requires_grad:
             self._watch_backward(run, first, made[0])
+            run.reached = reached(made, wanting((args, kwargs)))
         return out
 
     def _watch_backward(self, run: Run, first: Tensor, last: Tensor) -> None:
@@ -253,7 +189,9 @@ class FoldingTracer(Tracer):
         run.repeated += 1
         self.repeated.add(path)
         ledger.bump(*run.above)
-        needed = [tensor for tensor in all_tensors((args, kwargs)) if tensor.requires_grad]
+        needed = wanting((args, kwargs))
+        if len(needed) == len(run.reached):
+            needed = list(itertools.compress(needed, run.reached))
         self.silent = True
         try:
             if torch.is_grad_enabled() and any(wanted for *_, wanted in run.answer):
@@ -317,4 +255,27 @@ def all_tensors(value: Any, depth: int = 0) -> list[Tensor]:
     found: list[Tensor] = []
     for item in items:
         found += [tensor for tensor in all_tensors(item, depth + 1) if not any(tensor is other for other in found)]
+    return found
+
+
+def wanting(value: Any) -> list[Tensor]:
+    """The tensors in arguments that want a gradient."""
+    return [tensor for tensor in all_tensors(value) if tensor.requires_grad]
+
+
+def reached(outputs: list[Tensor], inputs: list[Tensor]) -> list[bool]:
+    """Which inputs a block's backward pass gives a gradient: those that the graph leads to without another between."""
+    ends = {(edge.node, edge.output_nr): index for index, edge in enumerate(map(get_gradient_edge, inputs))}
+    found = [False] * len(inputs)
+    rest, seen = [tensor.grad_fn for tensor in outputs], set()
+    while rest:
+        node = rest.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        for edge in node.next_functions:
+            if edge in ends:
+                found[ends[edge]] = True
+            else:
+                rest.append(edge[0])
     return found

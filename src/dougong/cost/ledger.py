@@ -73,14 +73,19 @@ class Ledger:
             self.peak_live = max(self.peak_live, live)
         if now > self.window:
             self.window = now
-            if now > self.peak:
-                self.peak, self.peak_gradients = now, self.gradients
+        if now >= self.peak:
+            self._top(now, self.gradients)
 
     def was(self, live: int, gradients: int, above: int, above_live: int) -> None:
         """Note that once, when so much was alive, ``above`` bytes more were for a moment."""
         self.peak_live = max(self.peak_live, live + above_live)
-        if live + gradients + above > self.peak:
-            self.peak, self.peak_gradients = live + gradients + above, gradients
+        if live + gradients + above >= self.peak:
+            self._top(live + gradients + above, gradients)
+
+    def _top(self, peak: int, gradients: int) -> None:
+        """The peak was reached, or reached again: of several such moments, the one with most gradients counts."""
+        self.peak_gradients = max(gradients, self.peak_gradients) if peak == self.peak else gradients
+        self.peak = peak
 
     def open_window(self) -> tuple[int, int, int, int]:
         """Begin to watch for the peak of a part; to be given to `close_window`."""

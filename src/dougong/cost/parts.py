@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from dougong.cost.devices import Rates
-from dougong.cost.folding import signature
+from dougong.cost.likeness import signature
 from dougong.cost.sheet import Part
 from dougong.cost.timing import seconds_of
 from dougong.cost.tracing import LOSS
