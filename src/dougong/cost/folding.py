@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
 from dougong.cost.ledger import Ledger
-from dougong.cost.likeness import Run, runs
+from dougong.cost.likeness import Run, describe, runs
 from dougong.cost.tracing import Tracer, tensors
 
 
