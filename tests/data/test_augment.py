@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -105,3 +108,11 @@ def test_what_cannot_be_is_refused(bad: object) -> None:
     with pytest.raises(UserError, match="augment"):
         choose(bad, (32, 32), ("cat", "dog"))  # type: ignore[arg-type]
     assert choose({"shift": 0.1, "flip": True}, (32, 32), ()) == Augmentation(shift=0.1, flip=True)
+
+
+@pytest.mark.parametrize("page", ["docs/howto/data.md", "docs/zh/howto/data.md"])
+def test_the_manual_names_every_kind_and_every_amount(page: str) -> None:
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    kinds = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")} - {"augment="}
+    assert kinds == {"auto", *KINDS}
+    assert all(f"`{each.name}`" in text for each in fields(Augmentation))
