@@ -88,8 +88,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 # Tables and formulas are scrolled by themselves, and so may be wider.
 WIDER = """[...document.querySelectorAll('.md-content img, .md-content p, .md-content math')]
-    .filter(each => !each.closest('.md-typeset__scrollwrap, .formula') && each.getBoundingClientRect().right > innerWidth + 1)
+    .filter(each => !each.closest('.md-typeset__scrollwrap, .formula'))
+    .filter(each => each.getBoundingClientRect().right > innerWidth + 1)
     .map(each => each.textContent.slice(0, 40))"""
+READY = """[...document.querySelectorAll('.md-content table:not([class])')]
+    .every(each => each.closest('.md-typeset__scrollwrap'))"""
 
 
 @pytest.mark.long
@@ -108,7 +111,8 @@ def test_built_pages_hold_together(site: str) -> None:
             asked: list[str] = []
             page.on("request", lambda request, asked=asked: asked.append(request.url))
             for address in addresses:
-                answer = page.goto(address, wait_until="networkidle")  # tables scroll once the theme has run
+                answer = page.goto(address, wait_until="networkidle")
+                page.wait_for_function(READY)  # tables scroll once the theme has run
                 where = f"{address.removeprefix(site)} at {width}"
                 if answer is None or answer.status != 200:
                     faults.append(f"{where} is missing")
