@@ -14,6 +14,7 @@ import dougong
 from dougong.architectures.vectors import Transformer
 
 TOKENS = {"vocab_size": 17}
+PICTURE = {"image_size": 8, "patch_size": 4, "d_model": 16, "n_layers": 2, "n_heads": 2}
 ENCODER = {"max_length": 12, "d_model": 16, "n_layers": 2, "n_heads": 4, "d_ff": 24}
 DECODER = {"max_length": 12, "d_model": 16, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "d_ff": 24}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -23,6 +24,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
                              "n_heads": 2, "d_ff": 24, "n_classes": 5, "pool": "mean", "dropout": 0.1},
     "vit, bare": {"architecture": "vit", "image_size": 8, "patch_size": 4, "d_model": 16, "n_layers": 1,
                   "n_heads": 2, "d_ff": 24, "n_classes": None},
+    "deit": {"architecture": "deit", **PICTURE, "d_ff": 24, "n_classes": 5},
+    "dinov2": {"architecture": "dinov2", **PICTURE, "mlp_ratio": 2, "gated": True, "activation": "silu",
+               "n_classes": 5},
     "resnet": {"architecture": "resnet", "image_size": 32, "layers": [1, 2], "width": 4, "n_classes": 5},
     "resnet, basic": {"architecture": "resnet", "image_size": [16, 24], "layers": [2, 1, 1], "width": 4,
                       "block": "basic", "stem": "small", "shortcut": "subsample", "n_classes": 5},

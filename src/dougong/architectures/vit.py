@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from dougong.architectures.arguments import Count, Share, Side
+from dougong.architectures.arguments import Count, Positive, Share, Side
 from dougong.architectures.inputs import hidden_feature
 from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
@@ -33,6 +33,8 @@ def vit(
     n_classes: Count | None = 1000,
     dropout: Share = 0.0,
     pool: Literal["first", "mean"] = "first",
+    activation: str = "gelu",
+    eps: Positive = 1e-6,
 ) -> Model:
     """Vision Transformer: patches, a class token, learned positions, pre-norm blocks (section 3.1).
 
@@ -46,6 +48,8 @@ def vit(
         n_classes: C; None for the bare backbone.
         dropout: of the embeddings and of each branch.
         pool: what is classified: the class token, put first, or the mean of the patches (then there is no class token).
+        activation: of the feed-forward networks.
+        eps: of the norms.
     """
     n_prefix = 1 if pool == "first" else 0
     embedding = PatchEmbedding(pair(image_size), pair(patch_size), 3, d_model, n_prefix)
@@ -54,12 +58,12 @@ def vit(
         return Block(
             attention=Branch(
                 multi_head_attention(d_model, n_heads, dropout=dropout),
-                before=LayerNorm(d_model, eps=1e-6),
+                before=LayerNorm(d_model, eps=eps),
                 dropout=dropout,
             ),
             feed_forward=Branch(
-                feed_forward(d_model, d_ff, "gelu", dropout=dropout),
-                before=LayerNorm(d_model, eps=1e-6),
+                feed_forward(d_model, d_ff, activation, dropout=dropout),
+                before=LayerNorm(d_model, eps=eps),
                 dropout=dropout,
             ),
         )
@@ -68,7 +72,7 @@ def vit(
         [block() for _ in range(n_layers)],
         positions=Learned(embedding.length, d_model),
         before=nn.Dropout(dropout),
-        after=LayerNorm(d_model, eps=1e-6),
+        after=LayerNorm(d_model, eps=eps),
     )
     head = Classify(First() if n_prefix else Mean(), d_model, n_classes) if n_classes else None
     model = Model(embedding, body, head, hidden_feature(embedding, d_model))

@@ -9,12 +9,47 @@ from dougong.parts.feedforward import Activation
 from dougong.parts.segments import real_tokens
 
 
-class First(nn.Module):
-    """The first token: the class token of BERT and ViT."""
+class Token(nn.Module):
+    """One token. Args: index: its place."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__()
+        self.index = index
 
     def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, L, D) to (B, D)."""
-        return hidden[:, 0]
+        return hidden[:, self.index]
+
+
+class First(Token):
+    """The first token: the class token of BERT and ViT."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+
+class Beside(nn.Module):
+    """What several pools give, side by side (DINOv2: the class token and the mean of the patches)."""
+
+    def __init__(self, *pools: nn.Module) -> None:
+        super().__init__()
+        self.pools = nn.ModuleList(pools)
+
+    def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, L, D) to (B, n D)."""
+        return torch.cat([pool(hidden, lengths) for pool in self.pools], -1)
+
+
+class Average(nn.Module):
+    """The mean of what several heads say (DeiT: class token and distillation token; Touvron et al. 2021, section 4)."""
+
+    def __init__(self, **heads: nn.Module) -> None:
+        super().__init__()
+        self.heads = nn.ModuleDict(heads)
+
+    def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, L, D) to logits (B, n_classes)."""
+        return torch.stack([head(hidden, lengths) for head in self.heads.values()]).mean(0)
 
 
 class Pooler(nn.Module):

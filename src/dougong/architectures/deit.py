@@ -1,0 +1,80 @@
+"""DeiT (Touvron et al. 2021): a Vision Transformer with a second token that learns from a teacher."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from dougong.architectures.arguments import Count, Positive, Share, Side
+from dougong.architectures.inputs import hidden_feature
+from dougong.architectures.registry import architecture
+from dougong.frames.branch import Block, Branch
+from dougong.frames.model import Model
+from dougong.frames.stack import Stack
+from dougong.heads.classify import Average, Classify, First, Token
+from dougong.parts import initial
+from dougong.parts.attention import multi_head_attention
+from dougong.parts.embeddings import PatchEmbedding, pair
+from dougong.parts.feedforward import feed_forward
+from dougong.parts.norms import LayerNorm
+from dougong.parts.positions import Learned
+
+
+@architecture
+def deit(
+    *,
+    image_size: Side = 224,
+    patch_size: Side = 16,
+    d_model: Count = 768,
+    n_layers: Count = 12,
+    n_heads: Count = 12,
+    d_ff: Count = 3072,
+    n_classes: Count | None = 1000,
+    dropout: Share = 0.0,
+    teacher: bool = True,
+    activation: str = "gelu",
+    eps: Positive = 1e-6,
+) -> Model:
+    """DeiT: patches, a class and a distillation token, learned positions, pre-norm blocks (section 4).
+
+    Args:
+        image_size: in pixels.
+        patch_size: in pixels; must divide the picture.
+        d_model: D.
+        n_layers: blocks.
+        n_heads: H.
+        d_ff: F.
+        n_classes: C; None for the bare backbone.
+        dropout: of the embeddings and of each branch.
+        teacher: both tokens are classified, and the mean of their scores is the answer; else the class token alone.
+        activation: of the feed-forward networks.
+        eps: of the norms.
+    """
+    embedding = PatchEmbedding(pair(image_size), pair(patch_size), 3, d_model, n_prefix=2)
+
+    def block() -> Block:
+        return Block(
+            attention=Branch(
+                multi_head_attention(d_model, n_heads, dropout=dropout),
+                before=LayerNorm(d_model, eps=eps),
+                dropout=dropout,
+            ),
+            feed_forward=Branch(
+                feed_forward(d_model, d_ff, activation, dropout=dropout),
+                before=LayerNorm(d_model, eps=eps),
+                dropout=dropout,
+            ),
+        )
+
+    body = Stack(
+        [block() for _ in range(n_layers)],
+        positions=Learned(embedding.length, d_model),
+        before=nn.Dropout(dropout),
+        after=LayerNorm(d_model, eps=eps),
+    )
+    head: nn.Module | None = Classify(First(), d_model, n_classes) if n_classes else None
+    if n_classes and teacher:
+        head = Average(label=Classify(First(), d_model, n_classes), teacher=Classify(Token(1), d_model, n_classes))
+    model = Model(embedding, body, head, hidden_feature(embedding, d_model))
+    initial.normal(model)
+    initial.xavier(body)  # as the paper's own code does; 0.02 throughout is too little for narrow models to start from
+    return model
