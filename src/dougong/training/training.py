@@ -89,12 +89,19 @@ def configure(
     given = resolve(model)
     name = settings.pop("name", None) or (model if isinstance(model, str) else str(given["architecture"]))
     kept = {key: value for key, value in settings.items() if value is not None}
-    draft = TrainingConfig.parse(model=given, name=Path(name).name, data=str(data), task=task, **kept)
+    draft = TrainingConfig.parse(model=given, name=Path(name).name, data=lasting(data), task=task, **kept)
     job = task_for(opened, draft.task, augment=draft.augment)
     own = (model if isinstance(model, dict) else ()) if fixed is None else fixed
     fitted, lines = job.adapt(given, set(own) - {"architecture"})
     config, choices = draft.model_copy(update={"model": fitted, "task": job.name}).completed(job.size("train"))
     return config, job, [*opened.notes, *lines, *choices]
+
+
+def lasting(data: str | Path) -> str:
+    """The data's name as a run keeps it: a path that holds in any folder."""
+    from dougong.data.sources import BUILT_IN, given_path
+
+    return str(data) if str(data) in BUILT_IN else str(given_path(data).absolute())
 
 
 def start(config: TrainingConfig, task: Task, folder: Path, lines: list[str]) -> Run:
