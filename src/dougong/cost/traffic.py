@@ -71,6 +71,7 @@ def traffic(
     every = outputs + inputs
     if not every:
         return None
-    elements = max((tensor.numel() for tensor in every), default=0)
+    worked = outputs if name in _FILLS or name in _GATHERS else every  # others are looked into, or only give their type
+    elements = max((tensor.numel() for tensor in worked), default=0)
     arithmetic = [tensor.dtype for tensor in every if tensor.is_floating_point()]
     return read, written, elements, arithmetic[0] if arithmetic else torch.int64
