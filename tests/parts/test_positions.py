@@ -115,6 +115,7 @@ def test_rotary_equals_complex_numbers(interleaved: bool, start: int) -> None:
 
 def test_rotary_equals_transformers_llama() -> None:
     from transformers.models.llama import modeling_llama as llama
+
     config = llama.LlamaConfig(hidden_size=32, num_attention_heads=2, max_position_embeddings=64)
     query, key = torch.randn(2, 2, 20, 16), torch.randn(2, 2, 20, 16)
     cos, sin = llama.LlamaRotaryEmbedding(config)(query, torch.arange(20)[None])
@@ -177,6 +178,7 @@ def test_alibi_slopes_are_the_papers(n_heads: int, slopes: list[float]) -> None:
 @pytest.mark.parametrize(("n_buckets", "max_distance"), [(32, 128), (16, 40), (8, 20)])
 def test_buckets_equal_transformers_t5(bidirectional: bool, n_buckets: int, max_distance: int) -> None:
     from transformers.models.t5 import modeling_t5 as t5
+
     part = RelativeBuckets(2, n_buckets, max_distance, bidirectional)
     query, key = torch.arange(300), torch.arange(280)
     distance = key[None, :] - query[:, None]

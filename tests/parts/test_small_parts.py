@@ -29,6 +29,7 @@ D = 8
 def test_rms_norm_equals_its_formula_and_transformers() -> None:
     from transformers.models.gemma import modeling_gemma as gemma
     from transformers.models.llama import modeling_llama as llama
+
     x = torch.randn(3, 5, D) * 4
     ours, theirs = shake(RMSNorm(D, 1e-5)), llama.LlamaRMSNorm(D, 1e-5)
     theirs.weight.data.copy_(ours.weight)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from dougong.training import Comparison, compare
 
-CLASSES = ("<img src=x onerror=alert(1)>", "tom & \"jerry\" '", "斗拱")
+CLASSES = ("<img src=x onerror=alert(1)>", 'tom & "jerry" \'', "斗拱")
 MODELS = [
     {"architecture": "vit", "image_size": 8, "patch_size": 2, "d_model": 16, "n_layers": 2, "n_heads": 2, "d_ff": 16,
      "n_classes": 3},
