@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from torch import Tensor, nn
 
 import dougong
+from dougong.cost.passes import Trace, trace
 from dougong.cost.preparing import on_meta
 from support.small import LENGTH, VARIANTS
 
@@ -18,6 +20,18 @@ def deep(name: str) -> dict[str, Any]:
     """A variant with enough identical blocks in a row to be folded."""
     config = dict(VARIANTS[name])
     return {**config, **{key: value for key, value in DEEP.items() if key in config}}
+
+
+@functools.cache
+def made(name: str) -> tuple[nn.Module, tuple[Any, ...]]:
+    """A deep variant with values, and inputs; to be used as it is."""
+    return real(deep(name))
+
+
+@functools.cache
+def traced(name: str, train: bool) -> Trace:
+    """What the trace says of it."""
+    return trace(*shapes(*made(name)), train=train)
 
 
 def real(config: str | dict[str, Any], batch: int = BATCH) -> tuple[nn.Module, tuple[Any, ...]]:

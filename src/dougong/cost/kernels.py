@@ -58,10 +58,18 @@ class Kernels(TorchFunctionMode):
     ) -> Tensor:
         learned = attn_mask is not None and attn_mask.requires_grad
         plain = query.dim() == 4 and query.shape[-1] == key.shape[-1] == value.shape[-1]
-        if not plain or (self.device == "cpu" and (dropout_p > 0 or learned)):
+        if (
+            not plain
+            or (learned and key.shape[1] != query.shape[1])
+            or (self.device == "cpu" and (dropout_p > 0 or learned))
+        ):
             return scaled_dot_product_attention(
                 query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
             )
+        if learned and attn_mask is not None:  # of the fused kernels only this one gives the mask a gradient
+            bias = attn_mask.expand(*query.shape[:-1], key.shape[-2])
+            efficient = aten._scaled_dot_product_efficient_attention
+            return efficient(query, key, value, bias, torch.is_grad_enabled(), 0.0, is_causal, scale=scale)[0]
         if attn_mask is not None and attn_mask.dtype == torch.bool:
             attn_mask = torch.where(attn_mask, torch.zeros((), dtype=query.dtype, device="meta"), float("-inf"))
         fused = aten._scaled_dot_product_flash_attention_for_cpu

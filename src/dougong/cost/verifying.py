@@ -196,7 +196,8 @@ def verify(
     else:
         label = model if isinstance(model, str) else str(model.get("architecture"))
         config = shrunken(resolve(model))
-        batch, length = min(batch, MOST_BATCH), min(length or MOST_LENGTH, MOST_LENGTH)
+        batch = min(batch, MOST_BATCH)
+        length = min(length or MOST_LENGTH, MOST_LENGTH, config.get("max_length") or MOST_LENGTH)
         module = build(config, device=device, seed=0)
     if inputs is None:
         if not hasattr(module, "example_inputs"):
