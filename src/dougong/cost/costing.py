@@ -100,7 +100,7 @@ def _sheet(
     if dtype != torch.float32:
         model = model.to(dtype)
         inputs = tuple(v.to(dtype) if isinstance(v, Tensor) and v.is_floating_point() else v for v in inputs)
-    narrow = nn_bytes(model)
+    narrow = stored if dtype == torch.float32 else nn_bytes(model)
     try:
         forward = trace(model, inputs, train=False, kernels=speed.kind)
         training = trace(model, inputs, train=True, kernels=speed.kind)

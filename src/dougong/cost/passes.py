@@ -65,7 +65,8 @@ def trace(
         fold: trace identical blocks once.
     """
     modes = [(module, module.training) for module in model.modules()]
-    known = [*model.parameters(), *model.buffers(), *[value for value in inputs if isinstance(value, Tensor)]]
+    parameters = list(model.parameters())
+    known = [*parameters, *model.buffers(), *[value for value in inputs if isinstance(value, Tensor)]]
     ledger = Ledger(known)
     model.train(train)
     hooks = []
@@ -73,7 +74,7 @@ def trace(
     saved: Counter[str] = Counter()
     try:
         if train:
-            for parameter in model.parameters():
+            for parameter in parameters:
                 if parameter.requires_grad:
                     see = lambda p: ledger.is_gradient(p.grad)  # noqa: E731
                     hooks.append(parameter.register_post_accumulate_grad_hook(see))
@@ -98,7 +99,7 @@ def trace(
             hook.remove()
         for module, training in modes:
             module.training = training
-        for parameter in model.parameters():
+        for parameter in parameters:
             parameter.grad = None
     factor = functools.cache(tracer.factor) if isinstance(tracer, FoldingTracer) else lambda path: 1.0
     calls = {call: times * factor(call.path) for call, times in tracer.calls.items()}
