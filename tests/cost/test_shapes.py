@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.costed import made
+from support.costed import real
 from support.small import VARIANTS
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -51,7 +51,7 @@ class Held(TorchDispatchMode):
 
 
 def held(name: str, train: bool, rules: dict[Any, Any]) -> Held:
-    model, inputs = made(name)
+    model, inputs = real(VARIANTS[name])
     model.train(train)
     with torch.set_grad_enabled(train), Held(rules) as found:
         output = model(*inputs)

@@ -38,8 +38,9 @@ def _vit(c: Config, length: int) -> int:
     rows, columns = pair(c["patch_size"])
     patches, d = (height // rows) * (width // columns), c["d_model"]
     embedding = 2 * 3 * rows * columns * d * patches
-    tokens = patches + (c["pool"] == "first")  # the class token
-    return embedding + blocks(tokens, c["n_layers"], d, c["d_ff"]) + 2 * d * (c["n_classes"] or 0)
+    teacher = bool(c.get("teacher"))  # a second token and a second layer of classes
+    tokens = patches + (c.get("pool", "first") == "first") + teacher
+    return embedding + blocks(tokens, c["n_layers"], d, c["d_ff"]) + 2 * d * (c["n_classes"] or 0) * (1 + teacher)
 
 
 def _gpt2(c: Config, length: int) -> int:
@@ -60,12 +61,22 @@ def _bert(c: Config, length: int) -> int:
 
 def _transformer(c: Config, length: int) -> int:
     d = c["d_model"]
-    return _encoder_decoder(d, c["d_ff"], c["n_layers"], length) + 2 * length * d * c["vocab_size"]
+    decoder = c.get("n_decoder_layers") or c["n_layers"]
+    return _encoder_decoder(d, c["d_ff"], c["n_layers"], decoder, length) + 2 * length * d * c["vocab_size"]
 
 
-def _encoder_decoder(d: int, d_ff: int, n: int, length: int) -> int:
+def _encoder_decoder(d: int, d_ff: int, n: int, n_decoder: int, length: int) -> int:
     """A decoder's block has a second attention, over the memory: 4 D^2 weights and 4 L^2 D more."""
-    return 2 * blocks(length, n, d, d_ff) + n * (2 * 4 * d * d * length + 4 * length**2 * d)
+    return blocks(length, n + n_decoder, d, d_ff) + n_decoder * (2 * 4 * d * d * length + 4 * length**2 * d)
+
+
+def _t5(c: Config, length: int) -> int:
+    """Heads together may be wider or narrower than D; a gated feed-forward layer has three matrices."""
+    d, wide, n = c["d_model"], c["n_heads"] * c["d_head"], c["n_layers"]
+    decoder = c["n_decoder_layers"] or n
+    attention = 2 * 4 * d * wide * length + 4 * length**2 * wide
+    feed_forward = 2 * (3 if c["gated"] else 2) * d * c["d_ff"] * length
+    return (n + 2 * decoder) * attention + (n + decoder) * feed_forward + 2 * length * d * c["vocab_size"]
 
 
 def _vectors(c: Config, length: int) -> int:
@@ -74,7 +85,7 @@ def _vectors(c: Config, length: int) -> int:
     ends = 2 * length * d * (c["input_dim"] + c["output_dim"])
     if c["target_dim"] is None:
         return ends + blocks(length, n, d, d_ff)
-    return ends + 2 * length * d * c["target_dim"] + _encoder_decoder(d, d_ff, n, length)
+    return ends + 2 * length * d * c["target_dim"] + _encoder_decoder(d, d_ff, n, n, length)
 
 
 def _llama(c: Config, length: int) -> int:
@@ -82,7 +93,8 @@ def _llama(c: Config, length: int) -> int:
     d, heads = c["d_model"], c["n_heads"]
     wide = heads * (c["d_head"] or d // heads)
     narrow = wide * (c["n_kv_heads"] or heads) // heads
-    weights = 2 * d * wide + 2 * d * narrow + 3 * d * c["d_ff"]
+    experts = c.get("n_chosen", 1)  # of a mixture, those that a token is sent to, and the router
+    weights = 2 * d * wide + 2 * d * narrow + 3 * d * c["d_ff"] * experts + d * c.get("n_experts", 0)
     return c["n_layers"] * (2 * weights * length + 4 * length**2 * wide) + 2 * length * d * c["vocab_size"]
 
 
@@ -148,6 +160,7 @@ def pair(side: Any) -> tuple[int, int]:
 
 FORMULAS: dict[str, Callable[[Config, int], int]] = {
     "vit": _vit, "gpt2": _gpt2, "bert": _bert, "transformer": _transformer, "vectors": _vectors,
-    "llama": _llama, "mistral": _llama, "qwen2": _llama, "qwen3": _llama, "resnet": _resnet,
-    "rnn": _recurrent(1), "gru": _recurrent(3), "lstm": _recurrent(4), "textcnn": _textcnn,
+    "deit": _vit, "roberta": _bert, "distilbert": _bert, "bart": _transformer, "marian": _transformer, "t5": _t5,
+    "mixtral": _llama, "gemma2": _llama, "llama": _llama, "mistral": _llama, "qwen2": _llama, "qwen3": _llama,
+    "resnet": _resnet, "rnn": _recurrent(1), "gru": _recurrent(3), "lstm": _recurrent(4), "textcnn": _textcnn,
 }  # fmt: skip
