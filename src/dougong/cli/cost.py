@@ -63,7 +63,8 @@ def cost(
     from dougong.cost import verify as try_out
 
     console.say()
-    tried = try_out(config, length=length, name=name)
+    here = devices if devices in ("cpu", "cuda") else "auto"
+    tried = try_out(config, length=length, device=here, name=name)
     small = [f"{key} {value}" for key, value in (tried.config or {}).items() if value != config.get(key)]
     said = f"what was run is a smaller {name}: {', '.join(small)}" if small else f"what was run is {name} as it is"
     _show(tried.sections(), [said, *tried.notes()])
