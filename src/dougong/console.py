@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from dougong.figures import count, duration, number, percent, size
+from dougong.figures import count, duration, number, parameters, percent, size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,6 +35,7 @@ __all__ = [
     "fields",
     "note",
     "number",
+    "parameters",
     "percent",
     "progress",
     "say",

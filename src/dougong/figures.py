@@ -26,6 +26,11 @@ def count(value: float) -> str:
     return _scaled(value, 1000, ["", "k", "M", "G", "T", "P", "E", "Z"])
 
 
+def parameters(value: float) -> str:
+    """A number of parameters as the field writes it: "124 M", "175 B"."""
+    return _scaled(value, 1000, ["", "k", "M", "B", "T"])
+
+
 def size(n_bytes: float) -> str:
     """Bytes with a unit, in powers of 1024: "1.5 GiB"."""
     return _scaled(n_bytes, 1024, ["B", "KiB", "MiB", "GiB", "TiB", "PiB"])

@@ -30,7 +30,7 @@ def _list() -> dict[str, Any]:
     known = families()
     counted = {size.name: _parameters(size.config) for size in sizes().values()}
     rows = [
-        [size.name, size.config["architecture"], console.count(counted[size.name]), size.parameters, size.source]
+        [size.name, size.config["architecture"], console.parameters(counted[size.name]), size.parameters, size.source]
         for size in sizes().values()
     ]
     console.table("Families", ["family", "what it is"], [[family.name, family.summary] for family in known.values()])
@@ -151,5 +151,5 @@ def _labelled(tree: dict[str, Any]) -> console.Node:
         label += f"  x{tree['times']}"
     if tree["parameters"]:
         each = " each" if tree["times"] > 1 else ""
-        label += f"  {console.count(tree['parameters'])}{each}"
+        label += f"  {console.parameters(tree['parameters'])}{each}"
     return label, [_labelled(child) for child in tree["children"]]

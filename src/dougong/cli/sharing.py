@@ -49,7 +49,7 @@ def show_run(run: Any) -> dict[str, Any]:
         "steps": result.get("steps"),
         "time": console.duration(result["seconds"]) if result.get("seconds") is not None else None,
         "FLOPs": console.count(result["flops"]) if result.get("flops") is not None else None,
-        "parameters": console.count(result["parameters"]) if result.get("parameters") is not None else None,
+        "parameters": console.parameters(result["parameters"]) if result.get("parameters") is not None else None,
     }
     console.say(console.fields({key: value for key, value in spent.items() if value is not None}))
     console.say(f"run: {run.path}")

@@ -129,7 +129,7 @@ class Comparison:
                     f"{row.mean:.4f}",
                     interval,
                     "best" if row.p_value is None else _p(row.p_value),
-                    console.count(row.parameters),
+                    console.parameters(row.parameters),
                     console.count(row.flops),
                     console.count(row.forward_flops),
                     console.duration(row.seconds),
