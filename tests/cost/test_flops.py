@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from support.costed import BATCH, deep, made, real, traced
+from support.costed import BATCH, SIZES, deep, made, real, traced
 from support.small import LENGTH, VARIANTS
 from torch import nn
 
-from dougong.architectures import resolve, sizes
+from dougong.architectures import resolve
 from dougong.cost import cost, forward_flops, training_flops
 from dougong.cost.closed import FORMULAS, blocks, forward_formula, pair
 from dougong.cost.formulas import counter
@@ -42,7 +42,7 @@ def test_pencil_and_paper(name: str) -> None:
         assert forward_formula(resolve(deep(name)), BATCH, length) == forward_flops(deep(name), BATCH, length)
 
 
-@pytest.mark.parametrize("name", [n for n, s in sizes().items() if s.config["architecture"] in FORMULAS])
+@pytest.mark.parametrize("name", [name for name in SIZES if resolve(name)["architecture"] in FORMULAS])
 def test_pencil_and_paper_at_published_sizes(name: str) -> None:
     assert forward_formula(resolve(name), 2, 40) == forward_flops(name, 2, 40)
 

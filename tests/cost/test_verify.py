@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from support.costed import deep
+from support.costed import SIZES, deep
 from support.small import VARIANTS
 from torch import nn
 
 import dougong
-from dougong.architectures import families, resolve, sizes
+from dougong.architectures import families, resolve
 from dougong.cost import verify
 from dougong.cost.closed import FORMULAS
 from dougong.cost.verifying import MOST_LENGTH, shrunken
@@ -44,7 +44,7 @@ def test_verification(family: str) -> None:
     assert len(tried.to_dict()["rows"]) == 7
 
 
-@pytest.mark.parametrize("name", [*sizes()])
+@pytest.mark.parametrize("name", SIZES)
 def test_shrunken_is_small_and_alike(name: str) -> None:
     whole = resolve(name)
     small = resolve(shrunken(whole))

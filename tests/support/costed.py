@@ -8,10 +8,13 @@ from typing import Any
 from torch import Tensor, nn
 
 import dougong
+from dougong.architectures import sizes
 from dougong.cost.passes import Trace, trace
 from dougong.cost.preparing import on_meta
 from support.small import LENGTH, VARIANTS
 
+# One published size of each family: the first in sizes.toml.
+SIZES = list({size.config["architecture"]: name for name, size in reversed(sizes().items())}.values())
 DEEP = {"n_layers": 5, "num_layers": 5, "layers": [4, 4]}
 BATCH = 3
 
