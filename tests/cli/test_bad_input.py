@@ -124,3 +124,21 @@ def test_a_reader_that_leaves_is_no_failure() -> None:
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert done.returncode == 0 and done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("seed=3", "write --seed instead"),
+        ("learning_rate=inf", "finite"),
+        ("weight_decay=nan", "finite"),
+        ("name=-1", "no name"),
+        ("model.n_layers=99999999999999999999", "n_layers"),
+        ("model.d_ff=100000000000000000000", "d_ff"),
+    ],
+)
+def test_a_setting_that_will_not_do(word: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert execute(["train", "vit-micro", "--data", "digits", "--out", str(out), word]) == 2
+    told = capsys.readouterr().err
+    assert said in told and told.strip().count("\n") == 0 and not out.exists()

@@ -58,7 +58,7 @@ def test_a_run_can_be_repeated_from_its_configuration(
     told = asked(words, capsys)
     assert told["run"] == str(tmp_path / "again")
     kept = json.loads((tmp_path / "again" / "model" / "config.json").read_text())
-    assert kept == json.loads((run / "model" / "config.json").read_text()) and kept["n_layers"] == 2
+    assert kept == json.loads((run / "model" / "config.json").read_text()) and kept["num_hidden_layers"] == 2
 
 
 BAD = {

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Len, Lt
+from annotated_types import Ge, Gt, Le, Len, Lt
 
-Count = Annotated[int, Gt(0)]
-"""A whole number, at least 1."""
+Count = Annotated[int, Gt(0), Le(2**31)]
+"""A whole number, at least 1; what torch could not number is refused."""
+
+Depth = Annotated[int, Gt(0), Le(10_000)]
+"""A number of blocks, each of which is an object of its own."""
 
 Counts = Annotated[list[Count], Len(1)]
 """Whole numbers, at least one of them."""

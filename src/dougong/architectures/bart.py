@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from dougong.architectures.arguments import Count, Share
+from dougong.architectures.arguments import Count, Depth, Share
 from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
 from dougong.frames.encoder_decoder import EncoderDecoder
@@ -28,8 +28,8 @@ def bart(
     vocab_size: Count = 50265,
     max_length: Count = 1024,
     d_model: Count = 1024,
-    n_layers: Count = 12,
-    n_decoder_layers: Count | None = None,
+    n_layers: Depth = 12,
+    n_decoder_layers: Depth | None = None,
     n_heads: Count = 16,
     d_ff: Count = 4096,
     activation: str = "gelu",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from dougong.architectures.arguments import Count, Positive, Share
+from dougong.architectures.arguments import Count, Depth, Positive, Share
 from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
 from dougong.frames.model import Model
@@ -30,7 +30,7 @@ def bert(
     max_length: Count = 512,
     n_types: Count = 2,
     d_model: Count = 768,
-    n_layers: Count = 12,
+    n_layers: Depth = 12,
     n_heads: Count = 12,
     d_ff: Count = 3072,
     activation: str = "gelu",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from dougong.architectures.arguments import Count, Positive, Share, Side
+from dougong.architectures.arguments import Count, Depth, Positive, Share, Side
 from dougong.architectures.inputs import hidden_feature
 from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
@@ -25,7 +25,7 @@ def deit(
     image_size: Side = 224,
     patch_size: Side = 16,
     d_model: Count = 768,
-    n_layers: Count = 12,
+    n_layers: Depth = 12,
     n_heads: Count = 12,
     d_ff: Count = 3072,
     n_classes: Count | None = 1000,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from dougong.architectures.arguments import Count, Share
+from dougong.architectures.arguments import Count, Depth, Share
 from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
 from dougong.frames.model import Model
@@ -29,7 +29,7 @@ def distilbert(
     vocab_size: Count = 30522,
     max_length: Count = 512,
     d_model: Count = 768,
-    n_layers: Count = 6,
+    n_layers: Depth = 6,
     n_heads: Count = 12,
     d_ff: Count = 3072,
     activation: str = "gelu",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dougong.architectures.arguments import Count, Positive, Share
+from dougong.architectures.arguments import Count, Depth, Positive, Share
 from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
 from dougong.frames.model import Model
@@ -27,7 +27,7 @@ def gemma2(
     vocab_size: Count = 256000,
     max_length: Count = 8192,
     d_model: Count = 2304,
-    n_layers: Count = 26,
+    n_layers: Depth = 26,
     n_heads: Count = 8,
     n_kv_heads: Count = 4,
     d_head: Count = 256,

@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from dougong.architectures.arguments import Count, Share
+from dougong.architectures.arguments import Count, Depth, Share
 from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
 from dougong.frames.model import Model
@@ -28,7 +28,7 @@ def gpt2(
     vocab_size: Count = 50257,
     max_length: Count = 1024,
     d_model: Count = 768,
-    n_layers: Count = 12,
+    n_layers: Depth = 12,
     n_heads: Count = 12,
     d_ff: Count | None = None,
     dropout: Share = 0.1,

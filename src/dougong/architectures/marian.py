@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from dougong.architectures.arguments import Count, Share
+from dougong.architectures.arguments import Count, Depth, Share
 from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
 from dougong.frames.encoder_decoder import EncoderDecoder
@@ -28,8 +28,8 @@ def marian(
     vocab_size: Count = 58101,
     max_length: Count = 512,
     d_model: Count = 512,
-    n_layers: Count = 6,
-    n_decoder_layers: Count | None = None,
+    n_layers: Depth = 6,
+    n_decoder_layers: Depth | None = None,
     n_heads: Count = 8,
     d_ff: Count = 2048,
     activation: str = "silu",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from dougong.architectures.arguments import Count, Positive, Share
+from dougong.architectures.arguments import Count, Depth, Positive, Share
 from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
 from dougong.frames.model import Model
@@ -30,7 +30,7 @@ def modernbert(
     vocab_size: Count = 50368,
     max_length: Count = 8192,
     d_model: Count = 768,
-    n_layers: Count = 22,
+    n_layers: Depth = 22,
     n_heads: Count = 12,
     d_ff: Count = 1152,
     window: Count = 128,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dougong.architectures.arguments import Count, Positive, Share
+from dougong.architectures.arguments import Count, Depth, Positive, Share
 from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
 from dougong.frames.model import Model
@@ -27,7 +27,7 @@ def qwen3(
     vocab_size: Count = 151936,
     max_length: Count = 32768,
     d_model: Count = 4096,
-    n_layers: Count = 32,
+    n_layers: Depth = 32,
     n_heads: Count = 32,
     n_kv_heads: Count | None = None,
     d_head: Count = 128,

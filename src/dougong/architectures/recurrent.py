@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dougong.architectures.arguments import Count, Share, Side
+from dougong.architectures.arguments import Count, Depth, Share, Side
 from dougong.architectures.inputs import hidden_feature, sequence_embedding
 from dougong.architectures.registry import register
 from dougong.frames.branch import Block, Branch, Replace
@@ -20,7 +20,7 @@ def recurrent(
     image_size: Side | None = None,
     patch_size: Side | None = None,
     d_model: Count = 256,
-    n_layers: Count = 1,
+    n_layers: Depth = 1,
     bidirectional: bool = False,
     n_classes: Count | None = 2,
     dropout: Share = 0.0,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from dougong.architectures.arguments import Count, Positive, Share
+from dougong.architectures.arguments import Count, Depth, Positive, Share
 from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
 from dougong.frames.model import Model
@@ -31,7 +31,7 @@ def roberta(
     n_types: Count = 1,
     offset: int = 2,
     d_model: Count = 768,
-    n_layers: Count = 12,
+    n_layers: Depth = 12,
     n_heads: Count = 12,
     d_ff: Count = 3072,
     activation: str = "gelu",

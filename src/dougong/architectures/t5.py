@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from dougong.architectures.arguments import Count, Positive, Share
+from dougong.architectures.arguments import Count, Depth, Positive, Share
 from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
 from dougong.frames.encoder_decoder import EncoderDecoder
@@ -25,8 +25,8 @@ def t5(
     *,
     vocab_size: Count = 32128,
     d_model: Count = 512,
-    n_layers: Count = 6,
-    n_decoder_layers: Count | None = None,
+    n_layers: Depth = 6,
+    n_decoder_layers: Depth | None = None,
     n_heads: Count = 8,
     d_head: Count = 64,
     d_ff: Count = 2048,

@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from dougong.architectures.arguments import Count, Share
+from dougong.architectures.arguments import Count, Depth, Share
 from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
 from dougong.frames.encoder_decoder import EncoderDecoder
@@ -27,7 +27,7 @@ def transformer(
     *,
     vocab_size: Count = 37000,
     d_model: Count = 512,
-    n_layers: Count = 6,
+    n_layers: Depth = 6,
     n_heads: Count = 8,
     d_ff: Count = 2048,
     dropout: Share = 0.1,

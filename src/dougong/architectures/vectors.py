@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dougong.architectures.arguments import Count, Share
+from dougong.architectures.arguments import Count, Depth, Share
 from dougong.architectures.registry import register
 from dougong.architectures.transformer import post_norm_block
 from dougong.frames.encoder_decoder import EncoderDecoder
@@ -48,7 +48,7 @@ class Transformer(nn.Module):
         input_dim: Count,
         output_dim: Count,
         nhead: Count = 8,
-        num_layers: Count = 6,
+        num_layers: Depth = 6,
         dropout: Share = 0.1,
         *,
         d_model: Count | None = None,
@@ -143,7 +143,7 @@ def vectors(
     input_dim: Count,
     output_dim: Count,
     nhead: Count = 8,
-    num_layers: Count = 6,
+    num_layers: Depth = 6,
     dropout: Share = 0.1,
     d_model: Count | None = None,
     d_ff: Count | None = None,

@@ -208,6 +208,9 @@ def _settle(ctx: typer.Context, given: dict[str, Any], names: str) -> None:
     words = [str(word) for word in given[names] or []]
     settings = parse_settings([word for word in words if is_setting(word)])
     given[names] = [word for word in words if not is_setting(word)] or list((ctx.default_map or {}).get(names, []))
+    for key, value in settings.items():
+        if key in given and key != names and not isinstance(value, dict):  # model.d_model=64 is a setting of the model
+            raise UserError(f"{key}=...", "is an option of this command", f"write --{key.replace('_', '-')} instead")
     given["settings"] = merge(ctx.meta.get("dougong.settings", {}), settings)
 
 

@@ -46,7 +46,7 @@ class TrainingConfig(BaseModel):
         tensorboard: whether events are written for it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, protected_namespaces=())
 
     model: dict[str, Any]
     name: str

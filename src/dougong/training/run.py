@@ -120,7 +120,9 @@ def folder_for(out: str | Path | None, name: str) -> Path:
         UserError: it exists.
     """
     if out is not None:
-        folder = Path(out)
+        folder = Path(out).expanduser()
+        if not str(out).strip() or len(folder.name.encode()) > 200:
+            raise UserError("out", f"{str(out)[:40]!r} can be no folder's name", "give one of 1 to 200 characters")
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(str(out), "exists", "give another folder, or go on with it by: dougong resume")
         return folder

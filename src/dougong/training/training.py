@@ -88,6 +88,8 @@ def configure(
     """The whole configuration, the task, and a line for each choice that was made for the user."""
     given = resolve(model)
     name = settings.pop("name", None) or (model if isinstance(model, str) else str(given["architecture"]))
+    if not isinstance(name, str):
+        raise UserError("name", f"{name!r} is no name", "give a word")
     kept = {key: value for key, value in settings.items() if value is not None}
     draft = TrainingConfig.parse(model=given, name=Path(name).name, data=lasting(data), task=task, **kept)
     job = task_for(opened, draft.task, augment=draft.augment)
