@@ -45,7 +45,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	@rm -rf $(DEMO)
-	$(PY) -m dougong compare vit-micro resnet-20 lstm-micro --data digits --budget $(or $(BUDGET),2e11flops) --seeds 3 --out $(DEMO)
+	$(PY) -m dougong compare vit-micro resnet-20 lstm-micro --data digits --budget $(or $(BUDGET),1.5e11flops) --seeds 3 --out $(DEMO)
 
 # One thread a worker: the workers are the parallelism.
 test: $(READY)
