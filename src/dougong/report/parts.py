@@ -52,7 +52,7 @@ def cost_part(model: nn.Module, batch_size: int) -> str:
     for title, columns, rows in sheet.sections():
         shown = [[str(cell).replace("  ", "\u2003") for cell in row] for row in rows]
         parts.append(f"<h3>{escape(title)}</h3>{table(columns, shown)}")
-    notes = "".join(f"<li>{escape(line)}</li>" for line in sheet.assumptions)
+    notes = "".join(f"<li>{escape(line)}</li>" for line in sheet.notes())
     return f'{"".join(parts)}<ul class="note">{notes}</ul>'
 
 
