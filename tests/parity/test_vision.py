@@ -25,6 +25,11 @@ VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "dinov2, classes": ("Dinov2", "ForImageClassification", {"mlp_ratio": 2, "num_labels": 5, "use_mask_token": False}),
     "dinov2, gated": ("Dinov2", "Model", {"mlp_ratio": 3, "use_swiglu_ffn": True, "use_mask_token": False}),
 }
+RESNETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "resnet, basic": ("ForImageClassification", {"layer_type": "basic", "hidden_sizes": [8, 16], "num_labels": 5}),
+    "resnet, bottleneck": ("ForImageClassification", {"layer_type": "bottleneck", "hidden_sizes": [32, 64]}),
+    "resnet, bare": ("Model", {"layer_type": "basic", "hidden_sizes": [8, 16]}),
+}
 
 
 def answer(output: Any) -> Tensor:
@@ -48,6 +53,24 @@ def test_vision(name: str, tmp_path: Path) -> None:
         return getattr(transformers, family + kind)(getattr(transformers, f"{family}Config")(**SMALL, **changes))
 
     check_family(make, of, of, tmp_path)
+
+
+@pytest.mark.parametrize("name", RESNETS)
+def test_resnet(name: str, tmp_path: Path) -> None:
+    import transformers
+
+    kind, changes = RESNETS[name]
+
+    def make() -> nn.Module:
+        return getattr(transformers, "ResNet" + kind)(
+            transformers.ResNetConfig(embedding_size=8, depths=[1, 2], **changes)
+        )
+
+    def larger(model: nn.Module) -> Tensor:
+        pixels = torch.randn(2, 3, 41, 33, generator=torch.Generator().manual_seed(2))
+        return answer(model(pixels.to(next(model.parameters()).dtype)))
+
+    check_family(make, larger, larger, tmp_path, control="body.stages.1.0.body.1.0.weight")
 
 
 def test_a_bare_vit_reads_without_its_pooler(tmp_path: Path) -> None:
