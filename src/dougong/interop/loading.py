@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dougong.architectures import storing
 from dougong.architectures.registry import check
 from dougong.errors import UserError, unknown
+from dougong.interop.files import inside, travel
 from dougong.interop.mapping import Foreign, Map, by_model_type, maps, read_tensors
 from dougong.interop.weights import SHARD, Weights, write_weights
 
@@ -26,7 +27,7 @@ def load(
     """A trained model, ready for inference.
 
     ``model.card`` holds what a foreign config.json says beside the architecture: ``labels``, ``tokens`` (ids by role),
-    ``model_type``.
+    ``model_type``; and ``folder``, from which `save` takes the tokenizer and other files that belong to the model.
 
     Args:
         source: a run's folder, a folder with config.json and weights in our layout or in that of Hugging Face, or a
@@ -42,16 +43,32 @@ def load(
     config = read_json(folder / "config.json")
     if "architecture" in config:
         model = storing.load(folder, device=device, dtype=dtype)
-        model.card = {}  # type: ignore[assignment]
+        model.card = {"folder": str(folder)}  # type: ignore[assignment]
         return model
     one = map_of(config, folder / "config.json")
     arguments = translate(one, config, folder / "config.json")
     where = str(folder / "config.json")
-    model = storing.built(check({"architecture": one.architecture, **arguments}, where), where, "meta", None)
+    checked = check({"architecture": one.architecture, **arguments}, where)
     with Weights(folder) as weights:
+        _limit(checked, len(list(weights)), where)
+        model = storing.built(checked, where, "meta", None)
         place(model, one, weights, config, device=device, dtype=dtype)
-    model.card = card(config)  # type: ignore[assignment]
+    model.card = {**card(config), "folder": str(folder)}  # type: ignore[assignment]
     return model.eval()
+
+
+def _limit(config: dict[str, Any], n_tensors: int, where: str) -> None:
+    """Refuse more layers than there are tensors before the layers are made, which takes time even without memory.
+
+    Raises:
+        UserError: there are more.
+    """
+    for name, value in config.items():
+        if re.fullmatch(r"n_\w*layers", name) and isinstance(value, int) and value > n_tensors:
+            raise UserError(
+                where, f"asks for {value} layers, but the checkpoint lacks them: it has {n_tensors} tensors",
+                "give the weights that belong to its config.json",
+            )  # fmt: skip
 
 
 def find(source: str | Path) -> Path:
@@ -78,6 +95,7 @@ def read_json(file: Path) -> dict[str, Any]:
         raise UserError(
             str(file.parent), f"no {file.name}", f"give a run's folder or a model's, which holds {file.name}"
         )
+    inside(file, file.parent)
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
@@ -156,8 +174,17 @@ def place(
         for name, tensor in zip(move.ours, found, strict=True):
             if tensor.is_floating_point() != expected[name].is_floating_point():
                 raise UserError(where, f"{move.theirs[0]} holds {tensor.dtype}", "give the file as it was saved")
+            if not finite(tensor):
+                raise UserError(where, f"{move.theirs[0]} holds NaN or infinite values", "train or fetch it again")
             wanted = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
             storing.put(model, shared[name], tensor.to(device or "cpu", wanted).contiguous())
+
+
+def finite(tensor: Tensor) -> bool:
+    """Whether no value is NaN or infinite. One pass without memory of its own; a second only to make sure."""
+    if not tensor.is_floating_point():
+        return True
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
 def _modern(name: str, one: Map) -> str:
@@ -191,8 +218,10 @@ def save(model: nn.Module, folder: str | Path, *, layout: str = "auto", shard: i
     folder = Path(folder)
     config = getattr(model, "config", None) or {}
     one = maps().get(config.get("architecture", ""))
+    source = (getattr(model, "card", None) or {}).get("folder")
     if layout == "dougong" or (layout == "auto" and one is None):
-        return storing.save(model, folder)
+        storing.save(model, folder)
+        return _keep(source, folder)
     if one is None:
         raise UserError(
             str(folder),
@@ -203,7 +232,8 @@ def save(model: nn.Module, folder: str | Path, *, layout: str = "auto", shard: i
         foreign = one.theirs(config)
     except UserError:
         if layout == "auto":
-            return storing.save(model, folder)
+            storing.save(model, folder)
+            return _keep(source, folder)
         raise
     state = model.state_dict()
     bare = foreign["architectures"][0] in one.headless
@@ -216,6 +246,12 @@ def save(model: nn.Module, folder: str | Path, *, layout: str = "auto", shard: i
     half = folder / "config.json.part"
     half.write_text(json.dumps({**foreign, **_from_card(model)}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(half, folder / "config.json")
+    return _keep(source, folder)
+
+
+def _keep(source: str | None, folder: Path) -> Path:
+    if source is not None:
+        travel(Path(source), folder)
     return folder
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dougong.errors import UserError
+from dougong.interop.files import inside
 
 RESTORE = "restore or save it again"
 SHARD = 5 * 10**9  # bytes; larger models are written in several files
@@ -38,6 +39,7 @@ class Weights:
         self._stack = contextlib.ExitStack()
         files, index = _find(folder)
         for file in files:
+            inside(file, folder)
             for name in self._names(file):
                 if name in self._files:
                     raise UserError(str(file), f"{name} is also in {self._files[name].name}", "give each tensor once")
@@ -125,7 +127,7 @@ def _find(folder: Path) -> tuple[list[Path], dict[str, Path]]:
         if (folder / name).is_file():
             return [folder / name], {}
         if index.is_file():
-            return _read_index(index)
+            return _read_index(inside(index, folder))
     raise UserError(
         str(folder), "no weights", "it should hold model.safetensors, model.safetensors.index.json or pytorch_model.bin"
     )
