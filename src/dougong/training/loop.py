@@ -84,6 +84,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.device = next(self.model.parameters()).device
+        self.parameters = list(self.model.parameters())
         self.optimizer = make_optimizer(self.model, self.config)
         self.average = copy.deepcopy(self.model).requires_grad_(False) if self.config.ema else None
         self.samples = self.task.size("train")
@@ -172,8 +173,9 @@ class Loop:
         """One optimizer step; the mean loss and the gradient's norm before clipping."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(progress, self.config)
-        torch.manual_seed((self.config.seed * 1_000_003 + self.state.step) % 2**63)
-        self.model.train()
+        self._seed((self.config.seed * 1_000_003 + self.state.step) % 2**63)
+        if not self.model.training:
+            self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         samples = sum(len(part.indices) for part in parts)
@@ -186,18 +188,24 @@ class Loop:
             share.backward()
             total += float(share.detach())
         norm = nn.utils.get_total_norm(
-            [p.grad for p in self.model.parameters() if p.grad is not None], error_if_nonfinite=False
+            [p.grad for p in self.parameters if p.grad is not None], error_if_nonfinite=False
         )
         size = float(norm)
         if not math.isfinite(total) or not math.isfinite(size):
             raise self._diverged(parts, total)
         if self.config.clip and size > self.config.clip:
-            nn.utils.clip_grads_with_norm_(self.model.parameters(), self.config.clip, norm)
+            nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, norm)
         self.optimizer.step()
         self.state.step += 1
         if self.average is not None:
             self._follow(self.average)
         return total, size
+
+    def _seed(self, seed: int) -> None:
+        """Set the random state of the devices in use; torch.manual_seed reaches for all others too, at every step."""
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _follow(self, average: nn.Module) -> None:
         """Move the average a little towards the weights; counters are copied."""
