@@ -30,7 +30,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "cifar10": {
         "models": ["vit-mini", "resnet-20", "lstm-micro"],
         "data": "cifar10",
-        "budget": "1e13flops",
+        "budget": "2e12flops",
         "note": "32x32 pictures, 9,000 to train of a tenth of CIFAR-10; 2,000 to test",
     },
 }
