@@ -29,6 +29,7 @@ _HOME = {
     "Run": "training",
     "explain": "explain",
     "check": "data",
+    "generate": "runtime",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

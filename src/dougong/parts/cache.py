@@ -50,6 +50,11 @@ class Cache:
         """Every layer has now read ``tokens`` more; called once a pass by the stack."""
         self.length += tokens
 
+    def reorder(self, rows: Tensor) -> None:
+        """Go on with these rows (B',) of the batch, in this order; a row may be left out or come twice."""
+        self._buffers = {layer: (keys[rows], values[rows]) for layer, (keys, values) in self._buffers.items()}
+        self._states = {layer: tuple(part[:, rows] for part in state) for layer, state in self._states.items()}
+
     @property
     def n_bytes(self) -> int:
         """Bytes held."""

@@ -1,0 +1,5 @@
+"""Running a model token by token."""
+
+from dougong.runtime.generating import Generation, generate
+
+__all__ = ["Generation", "generate"]
