@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dougong.architectures import storing
 from dougong.architectures.registry import check
 from dougong.errors import UserError, unknown
+from dougong.interop import hub
 from dougong.interop.files import inside, travel
 from dougong.interop.mapping import Foreign, Map, by_model_type, maps, read_tensors
 from dougong.interop.weights import SHARD, Weights, write_weights
@@ -81,6 +82,8 @@ def find(source: str | Path) -> Path:
     if (folder / "model" / "config.json").is_file():
         return folder / "model"
     if not folder.exists():
+        if hub.is_id(str(source)):
+            return hub.fetch(str(source))
         raise UserError(str(source), "no such folder", "give a run's folder or a model's, which holds config.json")
     return folder
 
