@@ -119,7 +119,8 @@ class Loop:
         """
         began = time.perf_counter() - self.state.seconds
         since, losses = 0, 0.0
-        with ThreadPoolExecutor(1, "batches") as pool:
+        # one thread for the batches: a team of their own would spin against that of the model
+        with ThreadPoolExecutor(1, "batches", initializer=torch.set_num_threads, initargs=(1,)) as pool:
             ahead: Future[list[Batch]] = pool.submit(self._batches, self.state.step)
             while (progress := self.progress()) < 1 and self.state.ended is None:
                 parts, ahead = ahead.result(), pool.submit(self._batches, self.state.step + 1)
