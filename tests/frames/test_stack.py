@@ -17,6 +17,7 @@ from dougong.frames.stack import Stack
 from dougong.parts.attention import Attention, Memory, multi_head_attention
 from dougong.parts.cache import Cache
 from dougong.parts.context import Context
+from dougong.parts.convolution import Convolution
 from dougong.parts.feedforward import feed_forward
 from dougong.parts.masks import Causal, Explicit, Window
 from dougong.parts.positions import (
@@ -30,6 +31,7 @@ from dougong.parts.positions import (
     Sinusoidal,
     Sinusoidal2d,
 )
+from dougong.parts.recurrence import Recurrence
 from dougong.parts.segments import Segments
 
 B, L, D, H = 3, 8, 16, 4
@@ -202,9 +204,63 @@ def test_cache_on_equals_cache_off(positions: Positions, cuts: list[int]) -> Non
         whole = stack(x, memory=memory, memory_lengths=sources)
     assert_equal_to_rounding(torch.cat(pieces, 1), whole)
     assert cache.length == L
-    assert cache.n_bytes == 4 * 2 * B * L * (D // H) * (2 + 4)  # two layers of 2 and 4 key heads
+    tokens = L * (2 + 4) + 6 * 4  # two layers of 2 and 4 key heads, and the memory's 6 places
+    assert cache.n_bytes == 4 * 2 * B * (D // H) * tokens
     with pytest.raises(ValueError, match=r"the cache holds 8 tokens and 9 are needed|9 tokens is longer than the 8"):
         stack(x[:, :1], memory=memory, cache=cache)
+
+
+@pytest.mark.parametrize("kept", [[0, 1, 2], [1], [2, 0], [1, 1, 0, 2]])
+@pytest.mark.parametrize(
+    "positions",
+    [Positions(), Sinusoidal(D), Learned(20, D), AtEveryLayer(Sinusoidal(D)), Rotary(4), ALiBi(H), RelativeBuckets(H)],
+    ids=lambda part: type(part).__name__,
+)
+def test_rows_of_unequal_length_go_on_from_a_cache_as_each_alone(positions: Positions, kept: list[int]) -> None:
+    cross = Block(cross=Branch(shake(multi_head_attention(D, H, source=Memory()))))
+    mixers = [Recurrence("lstm", D, D), Convolution(D, D, 4, causal=True)]
+    others = [Block(other=Branch(shake(mixer))) for mixer in mixers]
+    local = block(mask=Causal() & Window(2, 0), n_kv_heads=2)  # its buffer of 6 columns is filled again and again
+    stack = Stack([local, cross, *others, block(mask=Causal())], positions=shake(positions)).eval()
+    x, memory, cache = torch.randn(B, 20, D), torch.randn(B, 6, D), Cache(20)
+    sources, steps = torch.tensor([6, 2, 4]), (1, 1, 3, 1, 1, 1, 4)
+    assert len(set(LENGTHS.tolist())) > 1 and int(LENGTHS.max()) == L
+    with torch.no_grad():
+        first = stack(x[:, :L], lengths=LENGTHS, memory=memory, memory_lengths=sources, cache=cache)
+        rows = torch.tensor(kept)
+        cache.reorder(rows)
+        places = LENGTHS[rows]
+        pieces = []
+        for step in steps:
+            new = torch.stack([x[row, place : place + step] for row, place in zip(rows, places, strict=True)])
+            pieces.append(stack(new, cache=cache))
+            places = places + step
+        for number, row in enumerate(kept):
+            length, end = int(LENGTHS[row]), int(places[number])
+            alone = stack(x[[row], :end], memory=memory[[row], : sources[row]])[0]
+            assert_equal_to_rounding(first[row, :length], alone[:length])
+            assert_equal_to_rounding(torch.cat(pieces, 1)[number], alone[length:])
+    assert (cache.starts is None) == (len(set(LENGTHS[rows].tolist())) == 1)
+
+
+def test_control_rows_that_all_begin_at_once_are_seen() -> None:
+    stack, x, cache = Stack([block(mask=Causal())], positions=Rotary(4)).eval(), torch.randn(B, 20, D), Cache(20)
+    with torch.no_grad():
+        stack(x[:, :L], lengths=LENGTHS, cache=cache)
+        right = stack(x[:, L : L + 1], cache=cache)
+        cache.length, cache.starts = L, None
+        for kept in cache._layers.values():
+            kept.used = L
+        assert_different(stack(x[:, L : L + 1], cache=cache), right)
+
+
+def test_a_window_of_a_long_text_takes_little_memory() -> None:
+    stack = Stack([block(mask=Causal() & Window(3, 0))], positions=Rotary(4)).eval()
+    x, cache = torch.randn(1, 300, D), Cache(10_000)
+    with torch.no_grad():
+        pieces = [stack(piece, cache=cache) for piece in x.split([50, *[1] * 250], 1)]
+        assert_equal_to_rounding(torch.cat(pieces, 1), stack(x))
+    assert cache.n_bytes == 4 * 2 * D * 2 * 4  # twice the window
 
 
 def test_control_a_cache_that_is_not_advanced_is_seen() -> None:
@@ -216,8 +272,10 @@ def test_control_a_cache_that_is_not_advanced_is_seen() -> None:
 
 def test_refusals() -> None:
     stack, x = Stack([block()]), torch.randn(B, L, D)
-    with pytest.raises(ValueError, match="a cache and lengths do not go together"):
-        stack(x, lengths=LENGTHS, cache=Cache(9))
+    full = Cache(9)
+    full.advance(1)
+    with pytest.raises(ValueError, match="lengths go with the first pass"):
+        stack(x, lengths=LENGTHS, cache=full)
     with pytest.raises(ValueError, match=r"lengths must lie in 1\.\.8"):
         stack(x, lengths=torch.tensor([9, 1, 2]))
     for wrong in ([8, 3], [8, 8, 8, 8], [8]):

@@ -63,14 +63,14 @@ class EncoderDecoder(nn.Module):
         """Source (B, S) and target (B, L) to an `Output` with logits (B, L, V).
 
         Args:
-            source: what is read; not needed when ``memory`` is given.
+            source: what is read; not needed when ``memory`` is given, or when ``cache`` has seen it.
             target: what is written so far; with a cache, its new tokens only.
             source_lengths: (B,) real tokens of each source.
             target_lengths: (B,) real tokens of each target.
             memory: (B, S, D) from an earlier `encode` of the same source.
             cache: of the target's tokens before these.
         """
-        if memory is None:
+        if memory is None and (cache is None or cache.length == 0):
             if source is None:
                 raise ValueError("give a source, or the memory that encode made of it")
             memory = self.encode(source, source_lengths)
@@ -78,7 +78,7 @@ class EncoderDecoder(nn.Module):
             self.target_embedding(target).x,
             lengths=target_lengths,
             memory=memory,
-            memory_lengths=source_lengths,
+            memory_lengths=source_lengths if memory is not None else None,
             cache=cache,
         )
         logits = None if self.head is None else self.head(hidden, target_lengths)

@@ -69,16 +69,18 @@ class Stack(nn.Module):
             memory: (B, S, D) for cross-attention.
             memory_lengths: (B,) real tokens of each row of the memory.
             memory_mask: what may be attended to in the memory.
-            cache: of the tokens before x; x holds new tokens only, without padding.
+            cache: of the tokens before x; x holds new tokens only, padded in the first pass at most.
             grid: (h, w) of a picture.
             prefix: tokens before its first patch.
 
         Raises:
-            ValueError: lengths that do not fit, or lengths with a cache.
+            ValueError: lengths that do not fit, or lengths with a cache that holds tokens already.
         """
-        if cache is not None and lengths is not None:
-            raise ValueError("a cache and lengths do not go together: decode sequences of one length at a time")
+        if cache is not None and lengths is not None and cache.length:
+            raise ValueError("lengths go with the first pass of a cache; after it, every row has as many new tokens")
         segments, lengths = self._segments(lengths, x, mask)
+        if cache is not None and lengths is not None:
+            raise ValueError("a cache cannot begin with padding that stays in its place")
         memory_segments = None
         if memory is not None and memory_lengths is not None:
             memory_segments, dense_lengths = self._segments(memory_lengths, memory, memory_mask)
@@ -102,7 +104,7 @@ class Stack(nn.Module):
             x = block(x, contexts.get(kind) or contexts["all"])
         x = self.after(x)
         if cache is not None:
-            cache.advance(x.shape[1])
+            cache.advance(keys.shape[0] - context.past, segments.starts if segments is not None else None)
         if segments is not None:
             return segments.restore(x)
         return x if lengths is None else x.masked_fill(~real_tokens(lengths, x.shape[1]), 0)
@@ -126,7 +128,12 @@ class Stack(nn.Module):
         past = context.past
         end = past + x.shape[1]
         keys = torch.arange(end, device=x.device)
-        index = context.segments.index if context.segments is not None else keys[past:]
+        if context.segments is not None:
+            index = context.segments.index
+        elif context.cache is not None and context.cache.starts is not None:
+            index = keys[past:] - context.cache.starts[:, None]
+        else:
+            index = keys[past:]
         return Places(index, end, context.grid, context.prefix), keys
 
     def _placed(self, context: Context, part: nn.Module, places: Places, keys: Tensor, dtype: torch.dtype) -> Context:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from dougong.parts.cache import Cache
 from dougong.parts.context import Context
-from dougong.parts.masks import OPEN, Causal, Mask, Padding, has_table, looks_ahead
+from dougong.parts.masks import OPEN, Begun, Causal, Mask, Padding, has_table, looks_ahead, reach
 from dougong.parts.segments import Segments
 
 EMPTY = Context()
@@ -158,18 +159,36 @@ class Attention(nn.Module):
 
     def _project(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor, Reading | None]:
         """Queries (..., L, H, K), keys and values (..., S, G, K), rotated, without the cache's past; and the source."""
-        reading = None if self.source is None else self.source(x, context)
-        source, shift = (x, context.shift) if reading is None else (reading.x, reading.shift)
-        query = self.query(x if context.shift is None else x + context.shift)
-        key = self.key(source if shift is None else source + shift)
-        value = self.value(source)
-        query = query.unflatten(-1, (self.n_heads, -1))
-        key, value = (side.unflatten(-1, (self.n_kv_heads, -1)) for side in (key, value))
+        query = self.query(x if context.shift is None else x + context.shift).unflatten(-1, (self.n_heads, -1))
+        key, value, reading = self._keys(x, context)
         if self.heads is not None:
             query, key = self.heads(query, key)
         if context.rotation is not None and reading is None:
             query, key = context.rotation.apply(query), context.rotation.apply(key)
         return query, key, value, reading
+
+    def _keys(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Reading | None]:
+        """Keys and values as they are projected, and what they are made of; a memory's are made once and kept."""
+        cache = context.cache
+        if self.source is not None and cache is not None:
+            kept = cache.recall(self)
+            if kept is not None:
+                mask = OPEN if cache.memory_lengths is None else Padding(cache.memory_lengths)
+                return *kept, Reading(kept[0], mask=mask)
+        reading = None if self.source is None else self.source(x, context)
+        source, shift = (x, context.shift) if reading is None else (reading.x, reading.shift)
+        key, value = self.key(source if shift is None else source + shift), self.value(source)
+        key, value = (side.unflatten(-1, (self.n_kv_heads, -1)) for side in (key, value))
+        if reading is None or cache is None:
+            return key, value, reading
+        if not isinstance(self.source, Memory) or reading.mask != OPEN:
+            raise ValueError("only a memory without a mask of its own goes with a cache")
+        lengths = None
+        if reading.segments is not None:
+            key, value = reading.segments.restore(key), reading.segments.restore(value)
+            lengths = reading.segments.padded_lengths
+        cache.remember(self, key, value, lengths)
+        return key, value, Reading(key, mask=OPEN if lengths is None else Padding(lengths))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, reading: Reading | None, context: Context) -> Tensor:
         """Mixed values, (..., L, H, K) as the queries are laid out."""
@@ -184,11 +203,17 @@ class Attention(nn.Module):
             if context.lengths is not None:
                 mask = mask & Padding(context.lengths)
             key, value = key.transpose(1, 2), value.transpose(1, 2)
+            bias = context.bias
             if context.cache is not None:
-                if looks_ahead(mask):
-                    raise ValueError("attention that looks ahead cannot go on from a cache: give it a causal mask")
-                key, value = context.cache.extend(self, key, value)
-            return self._kernel(query, key, value, mask, context.bias, context, past=context.past)
+                key, value = self._extend(key, value, mask, context.cache)
+                mask = mask & self._begun(key.shape[2], query.shape[1], context)
+                bias = None if bias is None else bias[:, :, bias.shape[2] - key.shape[2] :]
+            # keys that a window has left behind are gone, so places count from the first that is there
+            past = key.shape[2] - query.shape[1] if context.cache is not None else 0
+            return self._kernel(query, key, value, mask, bias, context, past)
+        if context.cache is not None:
+            sides = (segments.restore(side, at_end=True).transpose(1, 2) for side in (key, value))
+            self._extend(*sides, mask, context.cache)
         groups = []
         for start, count, length in segments.groups:
             end = start + count * length
@@ -196,6 +221,25 @@ class Attention(nn.Module):
             bias = None if context.bias is None else context.bias[:, :length, :length]
             groups.append(self._kernel(q, k.transpose(1, 2), v.transpose(1, 2), mask, bias, context, 0).flatten(0, 1))
         return torch.cat(groups)
+
+    def _extend(self, key: Tensor, value: Tensor, mask: Mask, cache: Cache) -> tuple[Tensor, Tensor]:
+        """New keys and values (B, G, L, K) go into the cache: those that the new tokens may see."""
+        if looks_ahead(mask):
+            raise ValueError("attention that looks ahead cannot go on from a cache: give it a causal mask")
+        return cache.extend(self, key, value, reach(mask))
+
+    @staticmethod
+    def _begun(keys: int, new: int, context: Context) -> Mask:
+        """Where rows of a cache begin, counted from the first of its ``keys`` newest tokens; one for all layers."""
+        assert context.cache is not None
+        starts = context.cache.starts
+        if starts is None:
+            return OPEN
+        asked = ("begun", keys)
+        if asked not in context.shared:
+            gone = context.cache.length + new - keys
+            context.shared[asked] = Begun(starts - gone)
+        return context.shared[asked]
 
     def _dense(
         self, query: Tensor, other: Tensor, reading: Reading | None, context: Context

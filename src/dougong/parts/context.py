@@ -27,7 +27,7 @@ class Context:
         shift: (L, D) added to the inputs of queries and keys.
         memory_shift: (S, D) added to the memory where keys are made of it.
         rotation: of queries and keys.
-        bias: (H, L, S) added to the scores.
+        bias: (H, L, S) added to the scores; of S keys that a cache has forgotten, the first are left out.
         cache: what earlier steps left.
         grid: (h, w) of a picture, whose patches follow ``prefix`` other tokens.
         prefix: tokens before the first patch.

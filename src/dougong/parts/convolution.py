@@ -45,9 +45,11 @@ class Convolution(nn.Module):
             if after:
                 raise ValueError("a convolution that looks ahead cannot go on from a cache: make it causal")
             state = context.cache.state(self)
-            past = dense.new_zeros((len(dense), before, dense.shape[2])) if state is None else state[0]
+            past = dense.new_zeros((len(dense), before, dense.shape[2])) if state is None else state[0][0]
             dense, before = torch.cat((past, dense), 1), 0
-            context.cache.leave(self, (dense[:, -self.pad[0] :],))
+            last = dense if segments is None else segments.restore(x, at_end=True)
+            last = nn.functional.pad(last, (0, 0, self.pad[0], 0)) if segments is not None else last
+            context.cache.leave(self, (last[None, :, -self.pad[0] :],))
         y = self.filters(nn.functional.pad(dense.transpose(1, 2), (before, after))).transpose(1, 2)
         return y if segments is None else segments.strip(y)
 

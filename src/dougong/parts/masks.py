@@ -98,6 +98,16 @@ class Padding(Given):
 
 
 @dataclass(frozen=True, eq=False)
+class Begun(Given):
+    """Row b has no keys before column ``starts[b]``. Args: starts: (B,)."""
+
+    starts: Tensor
+
+    def allowed(self, query: Tensor, key: Tensor) -> Tensor:
+        return (key >= self.starts[:, None, None, None]).expand(-1, 1, query.shape[-2], -1)
+
+
+@dataclass(frozen=True, eq=False)
 class SameSegment(Given):
     """Several documents share a row and may not see each other. Args: ids: (B, S), one number a document."""
 
@@ -154,6 +164,13 @@ OPEN = Mask()
 def has_table(mask: Mask) -> bool:
     """Whether the mask depends on a given tensor, so that tokens must stay where they are."""
     return any(isinstance(part, Given) for part in mask.parts())
+
+
+def reach(mask: Mask) -> int | None:
+    """How many tokens before itself a query sees at most; None when nothing bounds that."""
+    if has_table(mask):
+        return None  # a table counts keys from the first one, so none may be forgotten
+    return min((part.before for part in mask.parts() if isinstance(part, Window)), default=None)
 
 
 def looks_ahead(mask: Mask) -> bool:

@@ -27,7 +27,8 @@ class Places:
     """Where tokens stand.
 
     Args:
-        index: (L,), or (T,) for a packed batch: the position of each token in its sequence, from 0.
+        index: (L,), or (T,) for a packed batch, or (B, L) where rows differ: the position of each token in its
+            sequence, from 0.
         end: one more than the largest index, known without looking at the tensor.
         grid: (h, w) for a picture, whose patches follow the prefix row by row.
         prefix: tokens before the first patch (class tokens).
@@ -54,7 +55,12 @@ class Places:
 
 @dataclass(frozen=True, eq=False)
 class Rotation:
-    """A rotation of pairs of channels by an angle a token. Args: cos, sin: (L, R/2), R being the rotated channels."""
+    """A rotation of pairs of channels by an angle a token.
+
+    Args:
+        cos, sin: (L, R/2) or (B, L, R/2), R being the rotated channels.
+        interleaved: which channels are a pair.
+    """
 
     cos: Tensor
     sin: Tensor
@@ -62,7 +68,7 @@ class Rotation:
 
     def apply(self, x: Tensor) -> Tensor:
         """(..., L, H, K) to the same: the first R of the K channels are rotated, the rest pass."""
-        cos, sin = self.cos.to(x.dtype)[:, None], self.sin.to(x.dtype)[:, None]
+        cos, sin = self.cos.to(x.dtype)[..., None, :], self.sin.to(x.dtype)[..., None, :]
         rotated, rest = x[..., : 2 * cos.shape[-1]], x[..., 2 * cos.shape[-1] :]
         if self.interleaved:
             a, b = rotated[..., 0::2], rotated[..., 1::2]
@@ -77,7 +83,7 @@ class Positions(nn.Module):
     """No positions at all: the four hooks, each of which gives None."""
 
     def embedding(self, places: Places) -> Tensor | None:
-        """(L, D) to add to the embeddings, or None."""
+        """(L, D), or (B, L, D) where rows differ, to add to the embeddings, or None."""
         return None
 
     def shift(self, places: Places) -> Tensor | None:
@@ -94,21 +100,21 @@ class Positions(nn.Module):
 
 
 def angles(position: Tensor, width: int, base: float, step: int = 2) -> Tensor:
-    """(L,) to (L, width / step): p * base^(-i/width) for i = 0, step, ...
+    """(..., L) to (..., L, width / step): p * base^(-i/width) for i = 0, step, ...
 
     In float64 where the device has it: in float32 the angle at position 10,000 is known to a thousandth only.
     """
     wide = torch.float32 if position.device.type == "mps" else torch.float64
     exponent = torch.arange(0, width, step, device=position.device, dtype=wide) / width
-    return position.to(wide)[:, None] * base**-exponent
+    return position.to(wide)[..., None] * base**-exponent
 
 
 def wave(position: Tensor, width: int, base: float, interleaved: bool = True) -> Tensor:
-    """(L,) to (L, width): sine and cosine in turn, or all sines first; wavelengths grow with the channel's index."""
+    """(..., L) to (..., L, width): sine and cosine in turn, or all sines first; later channels have longer waves."""
     angle = angles(position, width, base)
     if not interleaved:
-        return torch.cat((angle.sin(), angle.cos()), -1)[:, :width]
-    return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)[:, :width]
+        return torch.cat((angle.sin(), angle.cos()), -1)[..., :width]
+    return torch.stack((angle.sin(), angle.cos()), -1).flatten(-2)[..., :width]
 
 
 class Sinusoidal(Positions):
@@ -212,7 +218,7 @@ class Rotary(Positions):
 
     def rotation(self, places: Places) -> Rotation:
         one = angles(torch.ones(1, device=places.index.device), self.d_rotary, self.base)[0]
-        angle = places.index.to(one.dtype)[:, None] * self.scaling.stretch(one, self.base)
+        angle = places.index.to(one.dtype)[..., None] * self.scaling.stretch(one, self.base)
         strength = self.scaling.sharpening
         return Rotation(angle.cos() * strength, angle.sin() * strength, self.interleaved)
 

@@ -39,18 +39,26 @@ class Recurrence(nn.Module):
         self.layer = CELLS[cell](d_model, d_hidden, batch_first=True, bidirectional=bidirectional)
 
     def forward(self, x: Tensor, context: Context = EMPTY) -> Tensor:
-        """(B, L, D), or packed (T, D), to the same with d_hidden channels, or twice that for both directions."""
+        """(B, L, D), or packed (T, D), to the same with d_hidden channels, or twice that for both directions.
+
+        Raises:
+            ValueError: a cache, though one direction begins at the end.
+        """
+        if context.cache is not None and self.bidirectional:
+            raise ValueError("a two-directional recurrence cannot go on from a cache: it has to see the end first")
         if context.segments is not None:
             order = context.segments.time_major
-            packed, _ = self.layer(PackedSequence(x[order], context.segments.steps))
+            packed, state = self.layer(PackedSequence(x[order], context.segments.steps))
+            if context.cache is not None:
+                parts = state if isinstance(state, tuple) else (state,)
+                rows = context.segments.order  # the packed sequences come longest first
+                context.cache.leave(self, tuple(torch.empty_like(part).index_copy(1, rows, part) for part in parts))
             return torch.empty_like(packed.data).index_copy(0, order, packed.data)
         if context.lengths is not None:
             packed, _ = self.layer(pack_padded_sequence(x, context.lengths.cpu(), True, enforce_sorted=False))
             return pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])[0]
         if context.cache is None:
             return self.layer(x)[0]
-        if self.bidirectional:
-            raise ValueError("a two-directional recurrence cannot go on from a cache: it has to see the end first")
         state = context.cache.state(self)
         y, state = self.layer(x, state if state is None or len(state) > 1 else state[0])
         context.cache.leave(self, state if isinstance(state, tuple) else (state,))

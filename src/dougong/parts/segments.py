@@ -92,10 +92,21 @@ class Segments:
         """(B, L, ...) to (T, ...): drop the padding."""
         return x.flatten(0, 1).index_select(0, self.source)
 
-    def restore(self, x: Tensor) -> Tensor:
-        """(T, ...) to (B, L, ...): put the tokens back, zeros where padding was."""
+    @cached_property
+    def starts(self) -> Tensor:
+        """(B,) the column in which each row begins when all of them end in the last one."""
+        return self.length - self.padded_lengths
+
+    def restore(self, x: Tensor, at_end: bool = False) -> Tensor:
+        """(T, ...) to (B, L, ...): put the tokens back, zeros where padding was.
+
+        Args:
+            x: packed.
+            at_end: rows end in the last column instead of beginning in the first.
+        """
+        place = self.source + self.starts[self.source // self.length] if at_end else self.source
         flat = x.new_zeros((self.batch * self.length, *x.shape[1:]))
-        return flat.index_copy(0, self.source, x).unflatten(0, (self.batch, self.length))
+        return flat.index_copy(0, place, x).unflatten(0, (self.batch, self.length))
 
 
 def check_lengths(lengths: Tensor, length: int) -> list[int]:
