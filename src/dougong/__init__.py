@@ -30,6 +30,7 @@ _HOME = {
     "explain": "explain",
     "check": "data",
     "generate": "runtime",
+    "stream": "runtime",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from dougong.architectures.vectors import Transformer
     from dougong.errors import UserError
     from dougong.interop import load, save
+    from dougong.runtime import generate, stream
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,7 @@ BELOW: dict[str, set[str]] = {
     "architectures": {"frames", "heads"},
     "cost": {"architectures"},
     "interop": {"architectures"},
-    "runtime": {"architectures"},
+    "runtime": {"architectures", "data"},  # it reads prompts and writes texts
     "data": set(),
     "tasks": {"architectures", "data"},
     "explain": {"interop", "tasks"},  # a task says what an explanation points at

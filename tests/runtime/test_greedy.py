@@ -53,7 +53,7 @@ def pair(name: str, folder: Path) -> tuple[Any, Any]:
 def test_a_hundred_tokens_as_transformers_writes_them(name: str, tmp_path: Path) -> None:
     theirs, ours = pair(name, tmp_path)
     theirs.generation_config.eos_token_id = None
-    found = dougong.generate(ours, PROMPTS, max_new_tokens=100)
+    found = dougong.generate(ours, PROMPTS, max_new_tokens=100, end=())
     for prompt, one in zip(PROMPTS, found, strict=True):
         ids = torch.tensor([prompt])
         expected = theirs.generate(
@@ -65,7 +65,7 @@ def test_a_hundred_tokens_as_transformers_writes_them(name: str, tmp_path: Path)
 
 def test_rows_that_end_leave_the_others_as_they_are(tmp_path: Path) -> None:
     _, ours = pair("llama", tmp_path)
-    free = dougong.generate(ours, PROMPTS, max_new_tokens=30)
+    free = dougong.generate(ours, PROMPTS, max_new_tokens=30, end=())
     end = free[0].tokens[4]
     ended = dougong.generate(ours, PROMPTS, max_new_tokens=30, end=end)
     assert ended == [dougong.generate(ours, [prompt], max_new_tokens=30, end=end)[0] for prompt in PROMPTS]

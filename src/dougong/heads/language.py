@@ -31,6 +31,7 @@ class Tied(nn.Module):
     """
 
     bias: Tensor | None
+    multiply = staticmethod(nn.functional.linear)  # inference may put a faster kernel in its place
 
     def __init__(self, embedding: TokenEmbedding, scale: float = 1.0, bias: bool = False) -> None:
         super().__init__()
@@ -39,7 +40,7 @@ class Tied(nn.Module):
 
     def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, L, D) to logits (B, L, V)."""
-        return nn.functional.linear(hidden * self.scale if self.scale != 1 else hidden, self.weight, self.bias)
+        return self.multiply(hidden * self.scale if self.scale != 1 else hidden, self.weight, self.bias)
 
 
 class MaskedLanguage(nn.Module):

@@ -212,8 +212,8 @@ class Attention(nn.Module):
             past = key.shape[2] - query.shape[1] if context.cache is not None else 0
             return self._kernel(query, key, value, mask, bias, context, past)
         if context.cache is not None:
-            sides = (segments.restore(side, at_end=True).transpose(1, 2) for side in (key, value))
-            self._extend(*sides, mask, context.cache)
+            ends = [segments.restore(side, at_end=True).transpose(1, 2) for side in (key, value)]
+            self._extend(ends[0], ends[1], mask, context.cache)
         groups = []
         for start, count, length in segments.groups:
             end = start + count * length

@@ -1,5 +1,6 @@
 """Running a model token by token."""
 
-from dougong.runtime.generating import Generation, generate
+from dougong.runtime.generating import Generation, generate, stream
+from dougong.runtime.settings import Settings
 
-__all__ = ["Generation", "generate"]
+__all__ = ["Generation", "Settings", "generate", "stream"]
