@@ -115,7 +115,7 @@ class Stack(nn.Module):
         if lengths is None:
             return None, None
         batch, length = x.shape[:2]
-        if lengths.dim() == 1 and len(lengths) != batch:
+        if lengths.dim() == 1 and lengths.shape[0] != batch:
             raise ValueError(f"{len(lengths)} lengths for {batch} sequences: give one for each")
         if torch.compiler.is_compiling() or torch.compiler.is_exporting():
             return None, lengths

@@ -293,7 +293,10 @@ class Attention(nn.Module):
             return False, None, None
         if bias is None and kinds == [Causal()] and length == keys:
             return True, None, None
-        asked = (mask, length, keys, past, bias is None)  # layers of one pass ask the same
+        sizes: tuple[Any, ...] = (length, keys, past)
+        if torch.compiler.is_exporting():  # lengths left open have a name and no number
+            sizes = tuple(map(str, sizes))
+        asked = (mask, *sizes, bias is None)  # layers of one pass ask the same
         if asked not in context.shared:
             table = blind = None
             if kinds:

@@ -64,6 +64,8 @@ class Window(Mask):
     after: int
 
     def is_open(self, length: int, keys: int, offset: int) -> bool:
+        if torch.compiler.is_exporting():  # the program will read longer sequences than the one it is made with
+            return False
         return offset + length - 1 <= self.before and keys - 1 - offset <= self.after
 
     def allowed(self, query: Tensor, key: Tensor) -> Tensor:
