@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.metadata
 import inspect
 import pkgutil
 import tomllib
@@ -18,6 +19,9 @@ from torch import nn
 from dougong.errors import UserError, unknown
 
 Builder = Callable[..., nn.Module]
+
+ENTRY_POINTS = "dougong.families"
+"""Entry points of packages that bring families of their own: modules that register them when they are imported."""
 
 
 @dataclass(frozen=True)
@@ -92,16 +96,61 @@ def architecture(function: Builder) -> Builder:
 
 
 def register(name: str, function: Builder, **fixed: Any) -> None:
-    """Register a function as the family ``name``, with some arguments settled by that name."""
+    """Register a function as the family ``name``, with some arguments settled by that name.
+
+    A family from outside this package may be registered again (a cell that is run twice).
+
+    Raises:
+        UserError: the name is that of a family of this package, and the function comes from elsewhere.
+    """
+    if not _is_ours(function):
+        _find_ours()
+        if name in _FAMILIES and _is_ours(_FAMILIES[name].function):
+            raise UserError(name, "is a family of dougong already", "give your function another name")
     _FAMILIES[name] = Family(name, function, fixed)
 
 
+def _is_ours(function: Builder) -> bool:
+    return function.__module__.startswith("dougong.")
+
+
 @functools.cache
-def families() -> dict[str, Family]:
-    """Every family by name. A file added to this folder is found by itself."""
+def _find_ours() -> None:
+    """Import every file of this folder."""
     package = importlib.import_module("dougong.architectures")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"dougong.architectures.{module.name}")
+
+
+@functools.cache
+def _find_installed() -> None:
+    """Import the modules that installed packages name as entry points of the group ``dougong.families``.
+
+    Raises:
+        UserError: one cannot be imported.
+    """
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            entry.load()
+        except UserError:
+            raise
+        except Exception as error:  # what a stranger's module raises when it is imported has no common kind
+            said = f"{type(error).__name__}: {error}"
+            raise UserError(
+                f"{entry.value}, an entry point of {ENTRY_POINTS}",
+                f"cannot be imported ({said})",
+                "repair or uninstall the package that names it",
+            ) from error
+
+
+def families() -> dict[str, Family]:
+    """Every family by name: those of this folder, where a file is found by itself, and those registered from outside.
+
+    Raises:
+        UserError: an installed package names families that cannot be imported.
+    """
+    _find_ours()
+    _find_installed()
     return dict(sorted(_FAMILIES.items()))
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dougong.architectures.registry import families
 from dougong.architectures.storing import shared_names
-from dougong.errors import UserError, nearest
+from dougong.errors import UserError, nearest, unknown
 from dougong.interop.transforms import Transform
 
 MISSING: Any = object()
@@ -234,9 +235,31 @@ def _names(name: str, held: Mapping[str, str], count: int) -> list[str]:
     return [_fill(name, {**held, free[0]: str(value)}) for value in range(count)]
 
 
+_REGISTERED: dict[str, Map] = {}
+
+
+def register(one: Map) -> Map:
+    """Add a map for a family from outside this package. It may be registered again (a cell that is run twice).
+
+    Raises:
+        UserError: there is no such family, it is one of this package with a map already, or one of its model types is
+            read by another family's map.
+    """
+    if one.architecture not in families():
+        raise unknown("the map", "architecture", one.architecture, families())
+    if one.architecture in _ours():
+        raise UserError(one.architecture, "has a map in dougong already", "register a family of your own first")
+    for name in one.model_types:
+        held = by_model_type().get(name)
+        if held is not None and held.architecture != one.architecture:
+            raise UserError(name, f"is read by the map of {held.architecture} already", "use that family")
+    _REGISTERED[one.architecture] = one
+    return one
+
+
 @functools.cache
-def maps() -> dict[str, Map]:
-    """Every map by our architecture. A file added to maps/ is found by itself; it holds one ``MAP``."""
+def _ours() -> dict[str, Map]:
+    """The maps of this package."""
     package = importlib.import_module("dougong.interop.maps")
     found = {}
     for module in pkgutil.iter_modules(package.__path__):
@@ -245,7 +268,15 @@ def maps() -> dict[str, Map]:
     return found
 
 
-@functools.cache
+def maps() -> dict[str, Map]:
+    """Every map by our architecture.
+
+    A file added to maps/ is found by itself; it holds one ``MAP``. To them come those that were registered.
+    """
+    families()  # modules of installed packages register their maps when they are imported
+    return {**_ours(), **_REGISTERED}
+
+
 def by_model_type() -> dict[str, Map]:
     """Every map by the model_type of theirs that it reads."""
     return {name: one for one in maps().values() for name in one.model_types}
