@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import dougong
 from dougong.architectures import storing
+from dougong.architectures.weights import write_weights
 from dougong.errors import UserError
 
 SMALL = {"architecture": "gpt2", "vocab_size": 11, "max_length": 6, "d_model": 8, "n_layers": 1, "n_heads": 2}
@@ -99,7 +100,7 @@ def test_missing_files_are_named(folder: Path) -> None:
     with refused(folder / "config.json", "no such folder"):
         storing.load(folder / "config.json")
     (folder / "model.safetensors").unlink()
-    with refused(folder / "model.safetensors", "no such file"):
+    with refused(folder, "no weights"):
         storing.load(folder)
     (folder / "config.json").unlink()
     with refused(folder, "no config.json"):
@@ -124,14 +125,18 @@ def change(folder: Path, **tensors: torch.Tensor | None) -> None:
         ({"body__after__bias": None}, "lacks body.after.bias"),
         ({"body__extra": torch.zeros(2)}, "has unknown body.extra"),
         ({"head__weight": torch.zeros(11, 8)}, "has unknown head.weight"),
-        ({"body__after__bias": torch.zeros(9)}, r"body.after.bias is \(9,\), not \(8,\)"),
+        ({"body__after__bias": torch.zeros(9)}, r"body.after.bias gives \(9,\), not \(8,\)"),
         ({"body__after__bias": torch.zeros(8, dtype=torch.int64)}, "body.after.bias holds"),
         ({"body__after__bias": torch.zeros(8, dtype=torch.bool)}, "body.after.bias holds"),
+        ({"body__after__bias": torch.zeros(8, dtype=torch.complex64)}, "body.after.bias holds"),
+        ({"body__after__bias": torch.tensor([0, 0, 0, torch.nan, 0, 0, 0, 0])}, "body.after.bias holds NaN"),
+        ({"body__after__bias": torch.tensor([0, 0, 0, torch.inf, 0, 0, 0, 0])}, "NaN or infinite"),
     ],
 )
 def test_weights_that_are_not_the_models_are_named(folder: Path, tensors: dict, said: str) -> None:
+    assert storing.load(folder) is not None  # the control: unbroken it loads
     change(folder, **tensors)
-    with refused(folder / "model.safetensors", said):
+    with refused(folder, said):
         storing.load(folder)
 
 
@@ -152,6 +157,41 @@ def test_rubbish_and_a_pickle_are_not_read(folder: Path) -> None:
     file.write_bytes(os.urandom(5000))
     with refused(file, "is no safetensors file"):
         storing.load(folder)
+
+
+@pytest.mark.parametrize("length", [0, 7, 2**31, 2**63, 2**64 - 1])
+def test_a_header_length_that_lies_is_named(folder: Path, length: int) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(length.to_bytes(8, "little") + file.read_bytes()[8:])
+    with refused(file, "is no safetensors file"):
+        storing.load(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_links_that_lead_outside_are_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    (folder / name).rename(tmp_path / "elsewhere")
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    with refused(folder / name, "leads outside"):
+        storing.load(folder)
+    (folder / name).unlink()
+    (tmp_path / "elsewhere").rename(folder / "kept")
+    (folder / name).symlink_to("kept")  # the control: a link inside is followed
+    assert storing.load(folder) is not None
+
+
+def test_absurd_sizes_are_refused_before_the_layers_are_made(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "n_layers": 10_000}))
+    with refused(folder / "config.json", "asks for 10000 layers"):
+        storing.load(folder)
+
+
+def test_large_weights_are_written_in_several_files_and_read(folder: Path) -> None:
+    before = storing.load(folder)
+    write_weights(folder, load_file(folder / "model.safetensors"), shard=300)
+    assert len(list(folder.glob("model-*-of-*.safetensors"))) > 2
+    after = storing.load(folder)
+    assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
 
 
 def test_the_configuration_is_plain_json(folder: Path) -> None:

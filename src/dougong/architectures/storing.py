@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from dougong.architectures.filling import Piece, complain, fill, shared_names
 from dougong.architectures.registry import check, families, resolve
+from dougong.architectures.weights import Weights, inside, write_weights
 from dougong.errors import UserError
 
 
@@ -62,33 +65,21 @@ def built(
     return model
 
 
-def shared_names(model: nn.Module) -> dict[str, list[str]]:
-    """Each parameter and saved buffer by its first name, with all names it goes by (tied weights have several)."""
-    named = model.state_dict(keep_vars=True)
-    by_tensor: dict[int, list[str]] = {}
-    for name, tensor in named.items():
-        by_tensor.setdefault(id(tensor), []).append(name)
-    return {names[0]: names for names in by_tensor.values()}
-
-
 def save(model: nn.Module, folder: str | Path) -> Path:
     """Write ``config.json`` and ``model.safetensors`` into a folder, each whole or not at all.
+
+    Weights above 5 GB go into several files with an index.
 
     Raises:
         UserError: the model has no configuration to rebuild it from.
     """
-    from safetensors.torch import save_file
-
     config = getattr(model, "config", None)
     if not isinstance(config, dict) or "architecture" not in config:
         raise UserError(str(folder), "this module has no configuration", "save a model made by dougong.build or load")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = model.state_dict()
-    tensors = {name: state[name].detach().cpu().contiguous() for name in shared_names(model)}
-    half = folder / "model.safetensors.part"
-    save_file(tensors, half, metadata={"format": "pt"})
-    os.replace(half, folder / "model.safetensors")
+    write_weights(folder, {name: state[name] for name in shared_names(model)})
     half = folder / "config.json.part"
     half.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     os.replace(half, folder / "config.json")
@@ -101,20 +92,42 @@ def load(
     """The model in a folder, or the best one of a run's folder, ready for inference.
 
     Args:
-        source: a folder with config.json and model.safetensors, or a run's folder, which holds one as model/.
+        source: a folder with config.json and weights, as `save` writes them, or a run's folder, which holds one as
+            model/.
         device: where its weights go; the CPU by default.
         dtype: what its weights are turned into; as saved by default.
 
     Raises:
-        UserError: a missing or broken file, or a weight that is missing, too many or of another shape.
+        UserError: a missing or broken file, one that is a link to elsewhere, or a weight that is missing, too many, of
+            another shape or kind, NaN or infinite.
     """
     folder = Path(source)
     if (folder / "model" / "config.json").is_file():
         folder = folder / "model"
     config = read_config(folder)
-    model = built(config, str(folder / "config.json"), "meta", None)
-    fill(model, folder / "model.safetensors", device=device, dtype=dtype)
+    with Weights(folder) as weights:
+        limit(config, len(weights), str(folder / "config.json"))
+        model = built(config, str(folder / "config.json"), "meta", None)
+        names, state = shared_names(model), model.state_dict()
+        complain(weights, "lacks", set(names) - set(weights))
+        complain(weights, "has unknown", set(weights) - set(names))
+        pieces = [Piece((name,), (name,), (state[name].shape,)) for name in names]
+        fill(model, weights, pieces, device=device, dtype=dtype)
     return model.eval()
+
+
+def limit(config: dict[str, Any], n_tensors: int, where: str) -> None:
+    """Refuse more layers than there are tensors before the layers are made, which takes time even without memory.
+
+    Raises:
+        UserError: there are more.
+    """
+    for name, value in config.items():
+        if re.fullmatch(r"n_\w*layers", name) and isinstance(value, int) and value > n_tensors:
+            raise UserError(
+                where, f"asks for {value} layers, but the checkpoint lacks them: it has {n_tensors} tensors",
+                "give the weights that belong to its config.json",
+            )  # fmt: skip
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -129,52 +142,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError(str(folder), "no config.json", "give a run's folder or a model's, which holds config.json")
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        config = json.loads(inside(file, folder).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
         raise UserError(str(file), f"is no JSON ({error})", "restore the file") from None
     if not isinstance(config, dict) or "architecture" not in config:
         raise UserError(str(file), 'names no "architecture"', "give a model saved by dougong")
     return check(config, str(file))
-
-
-def fill(
-    model: nn.Module, file: Path, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-) -> None:
-    """Give a model made on the meta device the weights of a file; every key is used exactly once.
-
-    Raises:
-        UserError: the file is missing or broken, or its names or shapes are not the model's.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    if not file.is_file():
-        raise UserError(str(file), "no such file", "restore it beside config.json")
-    names = shared_names(model)
-    expected = model.state_dict()
-    try:
-        with safe_open(file, "pt", device=str(device or "cpu")) as weights:
-            found = set(weights.keys())
-            for problem, keys in (("lacks", set(names) - found), ("has unknown", found - set(names))):
-                if keys:
-                    some = ", ".join(sorted(keys)[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-                    raise UserError(str(file), f"{problem} {some}", "give the file that belongs to its config.json")
-            for first, others in names.items():
-                tensor = weights.get_tensor(first)
-                if tensor.shape != expected[first].shape:
-                    shapes = f"{tuple(tensor.shape)}, not {tuple(expected[first].shape)}"
-                    raise UserError(str(file), f"{first} is {shapes}", "give the file that belongs to its config.json")
-                if tensor.is_floating_point() != expected[first].is_floating_point():
-                    raise UserError(str(file), f"{first} holds {tensor.dtype}", "give the file as it was saved")
-                put(model, others, tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor)
-    except SafetensorError as error:
-        raise UserError(str(file), f"is no safetensors file ({error})", "restore or save it again") from None
-
-
-def put(model: nn.Module, names: list[str], tensor: torch.Tensor) -> None:
-    """Put one tensor in all the places that share it."""
-    owner, _, leaf = names[0].rpartition(".")
-    old = getattr(model.get_submodule(owner), leaf)
-    new = nn.Parameter(tensor, old.requires_grad) if isinstance(old, nn.Parameter) else tensor
-    for name in names:
-        owner, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(owner), leaf, new)

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from dougong.errors import UserError
+from dougong.architectures.weights import inside
 
 TRAVEL = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
@@ -15,23 +15,6 @@ TRAVEL = (
     "processor_config.json",
 )  # fmt: skip
 """Files that a model keeps, as they are, when it is loaded from one folder and saved to another."""
-
-
-def inside(file: Path, folder: Path) -> Path:
-    """The file, when it lies in the folder once all links are followed.
-
-    A snapshot of the hub's cache, whose files are links into the ``blobs`` beside it, may lead there.
-
-    Raises:
-        UserError: it lies elsewhere.
-    """
-    real = file.resolve()
-    homes = [folder.resolve()]
-    if homes[0].parent.name == "snapshots":
-        homes.append(homes[0].parent.parent / "blobs")
-    if not any(real.is_relative_to(home) for home in homes):
-        raise UserError(str(file), "is a link that leads outside its folder", "put the file itself there")
-    return file
 
 
 def travel(source: Path, folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -12,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from dougong.architectures import storing
+from dougong.architectures.filling import Piece, complain, fill, same
 from dougong.architectures.registry import check
+from dougong.architectures.weights import SHARD, Weights, inside, write_weights
 from dougong.errors import UserError, unknown
 from dougong.interop import hub
-from dougong.interop.files import inside, travel
-from dougong.interop.mapping import Foreign, Map, by_model_type, maps, read_tensors
-from dougong.interop.weights import SHARD, Weights, write_weights
+from dougong.interop.files import travel
+from dougong.interop.mapping import Foreign, Map, by_model_type, maps
 
 TOKENS = ("bos", "eos", "pad", "sep", "cls", "unk", "mask", "decoder_start", "forced_bos", "forced_eos")
 
@@ -51,25 +53,11 @@ def load(
     where = str(folder / "config.json")
     checked = check({"architecture": one.architecture, **arguments}, where)
     with Weights(folder) as weights:
-        _limit(checked, len(list(weights)), where)
+        storing.limit(checked, len(weights), where)
         model = storing.built(checked, where, "meta", None)
         place(model, one, weights, config, device=device, dtype=dtype)
     model.card = {**card(config), "folder": str(folder)}  # type: ignore[assignment]
     return model.eval()
-
-
-def _limit(config: dict[str, Any], n_tensors: int, where: str) -> None:
-    """Refuse more layers than there are tensors before the layers are made, which takes time even without memory.
-
-    Raises:
-        UserError: there are more.
-    """
-    for name, value in config.items():
-        if re.fullmatch(r"n_\w*layers", name) and isinstance(value, int) and value > n_tensors:
-            raise UserError(
-                where, f"asks for {value} layers, but the checkpoint lacks them: it has {n_tensors} tensors",
-                "give the weights that belong to its config.json",
-            )  # fmt: skip
 
 
 def find(source: str | Path) -> Path:
@@ -149,59 +137,40 @@ def place(
     Raises:
         UserError: keys are missing or too many, or a tensor is of another shape or kind.
     """
-    expected = model.state_dict()
-    shared = storing.shared_names(model)
-    found_names = {_modern(name, one): name for name in weights}
-    without = not any(name.startswith(one.prefix) for name in found_names)
-    bare = {(one.prefix if without else "") + name: old for name, old in found_names.items()}
+    found = {_modern(name, one): name for name in weights}
+    without = not any(name.startswith(one.prefix) for name in found)
+    bare = {(one.prefix if without else "") + name: old for name, old in found.items()}
     moves = one.moves(model)
     needed = {name for move in moves for name in move.theirs}
-    _complain(weights, "lacks", sorted(needed - set(bare)))
+    complain(weights, "lacks", needed - set(bare))
     repeats = {name: original for name, original in one.repeats if name in bare and name not in needed}
-    surplus = set(bare) - needed - set(repeats)
-    _complain(
+    surplus = [name for name in bare if name not in needed and name not in repeats]
+    complain(
         weights, "has unknown",
-        sorted(bare[name] for name in surplus if not any(re.fullmatch(p, name) for p in one.ignored)),
+        [bare[name] for name in surplus if not any(re.fullmatch(pattern, name) for pattern in one.ignored)],
     )  # fmt: skip
     for name, original in repeats.items():
-        if not torch.equal(weights.get(bare[name]), weights.get(bare[original])):
+        repeat = weights.get(bare[name])
+        if not same(repeat, weights.get(bare[original])):
             raise UserError(
                 weights.where(bare[name]),
                 f"{name} differs from {original}, though they are one",
                 "untie them in config.json",
             )
+        weights.forget(bare[name], repeat)
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    pieces = []
     for move in moves:
-        tensors = [weights.get(bare[name]) for name in move.theirs]
-        where = weights.where(bare[move.theirs[0]])
-        found = read_tensors(move, tensors, [expected[name].shape for name in move.ours], where)
-        for name, tensor in zip(move.ours, found, strict=True):
-            if tensor.is_floating_point() != expected[name].is_floating_point():
-                raise UserError(where, f"{move.theirs[0]} holds {tensor.dtype}", "give the file as it was saved")
-            if not finite(tensor):
-                raise UserError(where, f"{move.theirs[0]} holds NaN or infinite values", "train or fetch it again")
-            wanted = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-            storing.put(model, shared[name], tensor.to(device or "cpu", wanted).contiguous())
-
-
-def finite(tensor: Tensor) -> bool:
-    """Whether no value is NaN or infinite. One pass without memory of its own; a second only to make sure."""
-    if not tensor.is_floating_point():
-        return True
-    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
+        wanted = tuple(shapes[name] for name in move.ours)
+        read = functools.partial(move.transform.read, shapes=wanted)
+        pieces.append(Piece(tuple(bare[name] for name in move.theirs), move.ours, wanted, read))
+    fill(model, weights, pieces, device=device, dtype=dtype)
 
 
 def _modern(name: str, one: Map) -> str:
     for pattern, replacement in one.legacy:
         name = re.sub(pattern, replacement, name)
     return name
-
-
-def _complain(weights: Weights, what: str, names: list[str]) -> None:
-    if names:
-        some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        raise UserError(
-            str(weights.folder), f"the checkpoint {what} {some}", "give the weights that belong to its config.json"
-        )
 
 
 def save(model: nn.Module, folder: str | Path, *, layout: str = "auto", shard: int = SHARD) -> Path:

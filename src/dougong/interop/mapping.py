@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from dougong.architectures.filling import shared_names
 from dougong.architectures.registry import families
-from dougong.architectures.storing import shared_names
 from dougong.errors import UserError, nearest, unknown
 from dougong.interop.transforms import Transform
 
@@ -280,20 +280,3 @@ def maps() -> dict[str, Map]:
 def by_model_type() -> dict[str, Map]:
     """Every map by the model_type of theirs that it reads."""
     return {name: one for one in maps().values() for name in one.model_types}
-
-
-def read_tensors(move: Move, tensors: list[Tensor], shapes: list[Any], where: str) -> list[Tensor]:
-    """Tensors of theirs as ours, their shapes checked.
-
-    Raises:
-        UserError: a shape is not what the configuration says.
-    """
-    remedy = "give the weights that belong to its config.json"
-    try:
-        found = move.transform.read(tensors, shapes)
-    except (ValueError, RuntimeError, IndexError) as error:
-        raise UserError(where, f"{move.theirs[0]} {error}", remedy) from None
-    for tensor, shape in zip(found, shapes, strict=True):
-        if tuple(tensor.shape) != tuple(shape):
-            raise UserError(where, f"{move.theirs[0]} gives {tuple(tensor.shape)}, not {tuple(shape)}", remedy)
-    return found

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from dougong.architectures.weights import inside
 from dougong.errors import UserError
-from dougong.interop.files import inside
 from dougong.interop.loading import find, load, read_json
 
 

@@ -1,10 +1,14 @@
-"""The tensors of a folder in Hugging Face layout: one safetensors file, several with an index, or an old .bin."""
+"""The tensors of a folder: one safetensors file, several with an index, or an old .bin. Read here and nowhere else."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import json
+import mmap
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,6 @@ import torch
 from torch import Tensor
 
 from dougong.errors import UserError
-from dougong.interop.files import inside
 
 RESTORE = "restore or save it again"
 SHARD = 5 * 10**9  # bytes; larger models are written in several files
@@ -36,6 +39,7 @@ class Weights:
         self.folder = folder
         self._files: dict[str, Path] = {}
         self._open: dict[Path, Any] = {}
+        self._mapped: set[Path] = set()
         self._stack = contextlib.ExitStack()
         files, index = _find(folder)
         for file in files:
@@ -57,6 +61,9 @@ class Weights:
 
     def __contains__(self, name: str) -> bool:
         return name in self._files
+
+    def __len__(self) -> int:
+        return len(self._files)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
@@ -87,6 +94,18 @@ class Weights:
         held = self._open[self._files[name]]
         return tuple(held[name].shape) if isinstance(held, dict) else tuple(held.get_slice(name).get_shape())
 
+    def forget(self, name: str, tensor: Tensor) -> None:
+        """Give the memory of a tensor back that `get` gave and that was copied. Read again, it comes from the file.
+
+        Without this a mapped file counts beside the copies as long as any other tensor of it is in use.
+        """
+        if self._files[name] not in self._mapped or sys.platform != "linux":
+            return
+        begin = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+        end = (tensor.data_ptr() + tensor.numel() * tensor.element_size()) // mmap.PAGESIZE * mmap.PAGESIZE
+        if end > begin:  # a page that another tensor shares stays
+            _libc().madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)
+
     def _names(self, file: Path) -> list[str]:
         from safetensors import SafetensorError, safe_open
 
@@ -96,18 +115,44 @@ class Weights:
             except (SafetensorError, OSError, ValueError) as error:
                 raise UserError(str(file), f"is no safetensors file ({error})", RESTORE) from None
             self._open[file] = held
+            self._mapped.add(file)
             return list(held.keys())
-        self._open[file] = _read_bin(file)
+        self._open[file], mapped = _read_bin(file)
+        if mapped:
+            self._mapped.add(file)
         return list(self._open[file])
 
 
-def _read_bin(file: Path) -> dict[str, Tensor]:
-    """The state dict of a .bin, nothing in it executed."""
+@functools.cache
+def _libc() -> Any:
+    return ctypes.CDLL(None)
+
+
+def inside(file: Path, folder: Path) -> Path:
+    """The file, when it lies in the folder once all links are followed.
+
+    A snapshot of the hub's cache, whose files are links into the ``blobs`` beside it, may lead there.
+
+    Raises:
+        UserError: it lies elsewhere.
+    """
+    real = file.resolve()
+    homes = [folder.resolve()]
+    if homes[0].parent.name == "snapshots":
+        homes.append(homes[0].parent.parent / "blobs")
+    if not any(real.is_relative_to(home) for home in homes):
+        raise UserError(str(file), "is a link that leads outside its folder", "put the file itself there")
+    return file
+
+
+def _read_bin(file: Path) -> tuple[dict[str, Tensor], bool]:
+    """The state dict of a .bin, nothing in it executed, and whether it is mapped."""
+    mapped = True
     try:
         held = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except Exception as first:  # torch raises what it likes; files from before torch 1.6 cannot be mapped
         try:
-            held = torch.load(file, map_location="cpu", weights_only=True)
+            held, mapped = torch.load(file, map_location="cpu", weights_only=True), False
         except Exception:
             said = str(first).split("\n")[0][:200]
             raise UserError(
@@ -117,7 +162,7 @@ def _read_bin(file: Path) -> dict[str, Tensor]:
             ) from None
     if not isinstance(held, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in held.items()):
         raise UserError(str(file), "holds something else than tensors by name", "give safetensors")
-    return held
+    return held, mapped
 
 
 def _find(folder: Path) -> tuple[list[Path], dict[str, Path]]:
