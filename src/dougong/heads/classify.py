@@ -117,7 +117,7 @@ class Last(nn.Module):
         """(B, L, D) to (B, D)."""
         if lengths is None:
             return hidden[:, -1]
-        return hidden[torch.arange(len(hidden), device=hidden.device), lengths.to(hidden.device) - 1]
+        return hidden[torch.arange(hidden.shape[0], device=hidden.device), lengths.to(hidden.device) - 1]
 
 
 class Ends(nn.Module):

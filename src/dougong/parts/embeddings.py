@@ -133,7 +133,7 @@ class PatchEmbedding(nn.Module):
             raise ValueError(f"expected pixels of shape {expected}, got {tuple(pixels.shape)}")
         x = self.project(pixels).flatten(2).transpose(1, 2)
         if self.prefix is not None:
-            x = torch.cat((self.prefix.expand(len(x), -1, -1), x), 1)
+            x = torch.cat((self.prefix.expand(x.shape[0], -1, -1), x), 1)
         return Embedded(x, self.grid, self.n_prefix)
 
     def example(self, batch: int, length: int | None, device: torch.device | str | None) -> Tensor:
