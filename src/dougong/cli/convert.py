@@ -11,14 +11,18 @@ from dougong import console
 from dougong.cli.app import Outcome, verb
 from dougong.errors import UserError
 
+LAYOUTS = ("huggingface", "dougong", "onnx")
+
 
 @verb(
-    "dougong convert runs/latest exported --to huggingface --certify", "dougong convert bert-folder ours --to dougong"
+    "dougong convert runs/latest exported --to huggingface --certify",
+    "dougong convert bert-folder ours --to dougong",
+    "dougong convert runs/latest graph --to onnx",
 )
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A run, or a folder with a model in either layout.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="A folder that is new or empty.")],
-    to: Annotated[str, typer.Option(metavar="LAYOUT", help="huggingface or dougong.")] = "huggingface",
+    to: Annotated[str, typer.Option(metavar="LAYOUT", help="huggingface, dougong or onnx.")] = "huggingface",
     certify: Annotated[bool, typer.Option(help="Compare layer by layer and write certificate.json.")] = False,
 ) -> dict[str, Any] | Outcome:
     """Load a model and save it in another layout.
@@ -26,11 +30,18 @@ def convert(
     With --certify the two are compared: with Transformers where it is installed and one side is in its layout, else
     with the model itself (batch against single, cache against none, float32 against float64). The exit code is 1 when
     a difference is too large.
+
+    --to onnx writes the model's graph, with open batch and length, once onnxruntime has shown on several of them that
+    it computes the same; what was compared is in onnx.json. It needs pip install "dougong[onnx]".
     """
-    if to not in ("huggingface", "dougong"):
+    if to not in LAYOUTS:
         from dougong.errors import unknown
 
-        raise unknown("--to", "layout", to, ["huggingface", "dougong"])
+        raise unknown("--to", "layout", to, LAYOUTS)
+    if to == "onnx":
+        if certify:
+            raise UserError("--certify", "is for weights", "leave it out: an ONNX graph is always compared")
+        return _graph(source, target)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(str(target), "is there already and not an empty folder", "name a new folder")
     from dougong.interop import load, save
@@ -61,3 +72,21 @@ def convert(
         return value
     console.say(f"held to {found['against']}: NOT equal; see {target / 'certificate.json'}")
     return Outcome(value, 1)
+
+
+def _graph(source: str, target: Path) -> dict[str, Any]:
+    """The model as an ONNX graph, and how far apart the two are in each case."""
+    from dougong.interop import load
+    from dougong.interop.onnx import export, refuse, require
+
+    require()
+    refuse(target)
+    found = export(load(source), target)
+    rows = [
+        [check["batch"], str(check["length"] or "").strip("[]").replace(",", " and"),
+         check["output"], f"{check['error']:.1e}", f"{check['allowed']:.1e}"]
+        for check in found["checks"]
+    ]  # fmt: skip
+    console.table("", ["batch", "length", "output", "largest difference", "allowed"], rows)
+    console.say(f"{source} is now in {target}, as an ONNX graph; onnxruntime computes the same, see onnx.json")
+    return {"source": source, "target": str(target), "layout": "onnx", **found}
