@@ -73,7 +73,7 @@ def ports(model: nn.Module) -> list[Port]:
     names = ("source_lengths", "target_lengths") if len(found) > 1 else ("lengths",)
     found += [Port(name, batch, (None,), "lengths") for name in names]
     types = getattr(getattr(model, "embedding", None), "types", None)
-    if isinstance(types, Tensor):
+    if isinstance(types, Tensor) and len(types) > 1:
         found.append(Port("types", {**batch, 1: "length"}, (None, None), "integer", len(types)))
     return found
 
