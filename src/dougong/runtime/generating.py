@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from torch import nn
 from dougong.errors import UserError
 from dougong.runtime import beams
 from dougong.runtime.choosing import Chooser, Rules
-from dougong.runtime.kernels import fast_linears
+from dougong.runtime.kernels import FastLinears
 from dougong.runtime.reading import Reader
 from dougong.runtime.settings import DEFAULT_LENGTH, Settings
 from dougong.runtime.writer import Writer
@@ -133,15 +134,19 @@ class Job:
         self.model, self.settings, self._tokenizer = model, settings, tokenizer
         card: Mapping[str, Any] = getattr(model, "card", None) or {}
         self.folder = Path(card["folder"]) if card.get("folder") else None
-        said = {**(card.get("tokens") or {}), **_token_ids(self.folder)}
+        said = _said(self.folder) or dict(card.get("tokens") or {})
         self.start = settings.start if settings.start is not None else said.get("decoder_start", said.get("bos"))
         self.bos = said.get("bos")
-        self.writer = Writer(model, self.start)
+        self.writer, self.fast = Writer(model, self.start), FastLinears(model)
         ends = said.get("eos", ()) if settings.end is None else settings.end
         self.ends = frozenset((ends,) if isinstance(ends, int) else ends)  # type: ignore[arg-type]
         reads = self.writer.reads
+        banned = {*settings.banned, *said.get("banned", ())}
         self.rules = Rules(
-            settings, self.ends, said.get("forced_bos") if reads else None, said.get("forced_eos") if reads else None
+            replace(settings, banned=banned),
+            self.ends,
+            said.get("forced_bos") if reads else None,
+            said.get("forced_eos") if reads else None,
         )
         self._known(self.ends, "end")
         self._known(self.rules.banned, "banned")
@@ -356,36 +361,30 @@ class Job:
             reader.push(token)
         return reader.stopped
 
-    def _ready(self) -> _Ready:
-        return _Ready(self.model)
-
-
-class _Ready:
-    """A model as it runs here: in evaluation, without gradients, its linear layers by their fastest kernel."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-
-    def __enter__(self) -> None:
-        self.training, self.mode, self.fast = self.model.training, torch.inference_mode(), fast_linears(self.model)
-        if self.training:
+    @contextmanager
+    def _ready(self) -> Iterator[None]:
+        """In evaluation, without gradients, linear layers by their fastest kernel; as it was between the steps."""
+        training = self.model.training
+        if training:
             self.model.eval()
-        self.mode.__enter__()
-        self.fast.__enter__()
-
-    def __exit__(self, *raised: Any) -> None:
-        self.fast.__exit__(*raised)
-        self.mode.__exit__(*raised)
-        if self.training:
-            self.model.train()
+        try:
+            with torch.inference_mode(), self.fast:
+                yield
+        finally:
+            if training:
+                self.model.train()
 
 
 def _is_id(given: Any) -> bool:
     return isinstance(given, int) and not isinstance(given, bool)
 
 
-def _token_ids(folder: Path | None) -> dict[str, Any]:
-    """Tokens by role from generation_config.json, which says more than config.json does: several ends, forced ones."""
+def _said(folder: Path | None) -> dict[str, Any]:
+    """What generation_config.json says of tokens, by role; how a text is chosen is the user's to say.
+
+    Raises:
+        UserError: the file is broken, or asks for what we do not do.
+    """
     file = folder / "generation_config.json" if folder is not None else None
     if file is None or not file.is_file():
         return {}
@@ -396,4 +395,8 @@ def _token_ids(folder: Path | None) -> dict[str, Any]:
     if not isinstance(said, dict):
         raise UserError(str(file), "holds no JSON object", "restore the file, or delete it")
     roles = ("bos", "eos", "pad", "decoder_start", "forced_bos", "forced_eos")
-    return {role: said[f"{role}_token_id"] for role in roles if said.get(f"{role}_token_id") is not None}
+    found = {role: said[f"{role}_token_id"] for role in roles if said.get(f"{role}_token_id") is not None}
+    words = said.get("bad_words_ids") or []
+    if any(len(word) != 1 for word in words):
+        raise UserError(str(file), "bad_words_ids holds runs of several tokens", "delete it, and give banned=")
+    return {**found, "banned": [word[0] for word in words]}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -12,29 +11,32 @@ from torch import Tensor, nn
 from dougong.heads.language import Tied
 
 
-@contextmanager
-def fast_linears(model: nn.Module) -> Iterator[None]:
-    """While this lasts, the model's linear layers run by oneDNN, where it is there: for inference on the CPU only.
+class FastLinears:
+    """While it is entered, a model's linear layers run by oneDNN, where it is there: for inference on the CPU only.
 
     torch's default for a few rows of float32 reads weights with one core's bandwidth; oneDNN reads the very same
     tensors with that of all of them. Results differ in the last bits. Nothing is copied.
+
+    Args:
+        model: whose layers they are.
     """
-    layers = [part for part in model.modules() if type(part) is nn.Linear and _suits(part.weight)]
-    heads = [part for part in model.modules() if isinstance(part, Tied) and _suits(part.weight)]
-    if not (layers or heads) or not _there():
-        yield
-        return
-    for layer in layers:
-        layer.forward = _forward(layer)  # type: ignore[method-assign]
-    for head in heads:
-        head.multiply = linear  # type: ignore[method-assign, assignment]
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.forward
-        for head in heads:
-            del head.multiply
+
+    def __init__(self, model: nn.Module) -> None:
+        suited = [part for part in model.modules() if _suits(part)] if _there() else []
+        self.layers = [part for part in suited if isinstance(part, nn.Linear)]
+        self.heads = [part for part in suited if isinstance(part, Tied)]
+
+    def __enter__(self) -> None:
+        for layer in self.layers:
+            layer.__dict__["forward"] = _forward(layer)
+        for head in self.heads:
+            head.__dict__["multiply"] = linear
+
+    def __exit__(self, *raised: object) -> None:
+        for layer in self.layers:
+            layer.__dict__.pop("forward", None)
+        for head in self.heads:
+            head.__dict__.pop("multiply", None)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -47,8 +49,12 @@ def _forward(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
     return lambda x: linear(x, weight, bias)
 
 
-def _suits(weight: Tensor) -> bool:
-    return weight.device.type == "cpu" and weight.dtype == torch.float32
+def _suits(part: nn.Module) -> bool:
+    """A layer of exactly this kind, not one that a rewritten tree has in its place, with plain float32 weights."""
+    if type(part) is not nn.Linear and type(part) is not Tied:
+        return False
+    weight = part.weight
+    return isinstance(weight, Tensor) and weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
 @cache
