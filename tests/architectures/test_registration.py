@@ -8,11 +8,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from support.registering import forgotten
 from torch import nn
 
 import dougong
@@ -41,11 +42,9 @@ register(replace(maps()["gpt2"], architecture="letters", model_types=("letters",
 
 
 @pytest.fixture(autouse=True)
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is forgotten after it."""
-    families()
-    monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
-    monkeypatch.setattr(mapping, "_REGISTERED", dict(mapping._REGISTERED))
+def own_registry() -> Iterator[None]:
+    with forgotten():
+        yield
 
 
 def letters(*, d_model: int = 8) -> nn.Module:

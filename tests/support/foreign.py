@@ -101,7 +101,8 @@ def exact_constants(theirs: nn.Module) -> None:
     for module in theirs.modules():
         if hasattr(module, "inv_freq") and hasattr(module, "config"):
             width = 2 * len(module.inv_freq)
-            found = rope(Foreign({"rope_parameters": module.config.rope_parameters}, "the reference"))
+            parameters = {**module.config.rope_parameters, "partial_rotary_factor": None}  # width says it already
+            found = rope(Foreign({"rope_parameters": parameters}, "the reference"))
             plain = found["rope_base"] ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
             module.inv_freq = scaling(found["rope_scaling"]).stretch(plain, found["rope_base"])
         for name in [name for name, _ in module.named_buffers(recurse=False) if name.endswith("_attention_inv_freq")]:

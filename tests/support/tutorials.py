@@ -25,11 +25,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
+
+from support.registering import forgotten
 
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOTE = re.compile(r"<!-- numbers (?:within ([\d.]+) %|(of one machine)) -->\s*\Z")
@@ -85,8 +88,9 @@ def read(path: Path) -> Page:
     return page
 
 
+@forgotten()
 def run(page: Page, folder: Path, told: Callable[[Cell, float], None] | None = None) -> list[str]:
-    """What each cell prints, all run in ``folder``.
+    """What each cell prints, all run in ``folder``; families that they register are forgotten at the end.
 
     Args:
         page: whose cells are run.
@@ -97,15 +101,20 @@ def run(page: Page, folder: Path, told: Callable[[Cell, float], None] | None = N
         AssertionError: a cell failed, or a bash cell holds something else than dougong.
     """
     os.environ.setdefault("MPLBACKEND", "Agg")
-    names: dict[str, object] = {"__name__": "__tutorial__"}
+    module = types.ModuleType("__tutorial__")  # classes of a page look for the module that they are defined in
+    sys.modules[module.__name__] = module
     printed = []
-    for cell in page.cells:
-        where = f"{page.path.name}:{cell.line}"
-        start = time.perf_counter()
-        with contextlib.chdir(folder):
-            printed.append(_python(cell.code, names, where) if cell.kind == "python" else _bash(cell.code, where))
-        if told is not None:
-            told(cell, time.perf_counter() - start)
+    try:
+        for cell in page.cells:
+            where = f"{page.path.name}:{cell.line}"
+            start = time.perf_counter()
+            with contextlib.chdir(folder):
+                python = cell.kind == "python"
+                printed.append(_python(cell.code, vars(module), where) if python else _bash(cell.code, where))
+            if told is not None:
+                told(cell, time.perf_counter() - start)
+    finally:
+        del sys.modules[module.__name__]
     return printed
 
 
