@@ -185,7 +185,7 @@ def _report(model: nn.Module, file: Path, tolerance: float, seed: int) -> dict[s
     if wrong:
         worst = max(wrong, key=lambda check: float("inf") if check["error"] is None else check["error"])
         found = worst.get("note") or ("is not finite" if worst["error"] is None else f"differ by {worst['error']:.1e}")
-        allowed = "" if worst["allowed"] is None else f", {worst['allowed']:.1e} is allowed"
+        allowed = "" if worst["error"] is None else f", {worst['allowed']:.1e} is allowed"
         raise FailureError(
             f"the ONNX graph and the model are not equal: {worst['output']} for {worst['batch']} rows of length "
             f"{worst['length']}: {found}{allowed}; nothing is written"
