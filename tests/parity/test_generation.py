@@ -21,7 +21,7 @@ def test_a_hundred_tokens_as_transformers_writes_them(name: str, varied: bool, t
     for prompt, one in zip(PROMPTS, found, strict=True):
         expected = written_by(theirs, prompt, do_sample=False, max_new_tokens=100, no_repeat_ngram_size=size)
         assert [list(one.tokens)] == expected
-        assert list(one.prompt) == prompt and one.reason == "length" and len(set(one.tokens)) > (9 if varied else 0)
+        assert list(one.prompt) == prompt and one.reason == "length" and len(set(one.tokens)) > (5 if varied else 0)
     assert dougong.generate(ours, PROMPTS[2], max_new_tokens=100, end=(), no_repeat_ngram=size) == found[2]
 
 

@@ -69,10 +69,10 @@ def written_by(theirs: Any, prompt: list[int], **settings: Any) -> list[list[int
     ids = torch.tensor([prompt])
     texts = theirs.generate(ids, attention_mask=torch.ones_like(ids), pad_token_id=60, **settings).tolist()
     skip = 1 if theirs.config.is_encoder_decoder else len(prompt)
-    return [_stripped(text[skip:]) for text in texts]
+    return [_stripped(text[skip:]) if len(texts) > 1 else text[skip:] for text in texts]
 
 
 def _stripped(text: list[int]) -> list[int]:
-    while text and text[-1] == 60:  # never a token of ours: it is banned where texts may end early
+    while text and text[-1] == 60:  # several texts are padded to one length; where they are asked for, 60 is banned
         text = text[:-1]
     return text
