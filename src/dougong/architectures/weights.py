@@ -150,16 +150,12 @@ def _read_bin(file: Path) -> tuple[dict[str, Tensor], bool]:
     mapped = True
     try:
         held = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as first:  # torch raises what it likes; files from before torch 1.6 cannot be mapped
+    except Exception:  # torch raises what it likes; files from before torch 1.6 cannot be mapped
         try:
             held, mapped = torch.load(file, map_location="cpu", weights_only=True), False
-        except Exception:
-            said = str(first).split("\n")[0][:200]
-            raise UserError(
-                str(file),
-                f"is no plain file of weights ({said})",
-                "give safetensors; pickles that run code are refused",
-            ) from None
+        except Exception:  # what it says is advice to trust the file
+            what = "is no plain file of weights: it is broken, or a pickle that would run code"
+            raise UserError(str(file), what, "give safetensors") from None
     if not isinstance(held, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in held.items()):
         raise UserError(str(file), "holds something else than tensors by name", "give safetensors")
     return held, mapped

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from dougong.interop.mapping import Foreign, Key, Map
+from dougong.interop.names import head_of
 from dougong.interop.transforms import Split, Then, Transpose
 
 
 def ours(theirs: Foreign) -> dict[str, Any]:
     """Their configuration as ours."""
+    head_of(theirs, {"GPT2LMHeadModel": None, "GPT2Model": None})
     theirs.only("activation_function", "gelu_new", "gelu_pytorch_tanh")
     theirs.only("layer_norm_epsilon", 1e-5)
     theirs.only("scale_attn_weights", True)
