@@ -33,6 +33,7 @@ __all__ = [
     "duration",
     "emit",
     "fields",
+    "is_json",
     "note",
     "number",
     "parameters",
@@ -57,6 +58,11 @@ def configure(*, json: bool = False, quiet: bool = False) -> None:
     """
     global _json, _quiet
     _json, _quiet = json, quiet
+
+
+def is_json() -> bool:
+    """Whether stdout is kept for one JSON object."""
+    return _json
 
 
 def say(line: str = "") -> None:

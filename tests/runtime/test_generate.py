@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from support.writers import PROMPTS, pair
+from support.writers import PROMPTS, pair, with_tokenizer
 from torch import nn
 
 import dougong
@@ -16,32 +15,10 @@ from dougong.errors import UserError
 from dougong.runtime.kernels import FastLinears
 from dougong.runtime.reading import Reader
 
-TEXT = "the quick brown fox jumps over the lazy dog. 木构件不用一根钉子。 naïve café 🙂 " * 3
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small GPT-2 with a byte-level tokenizer of its own, in Hugging Face layout."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    place = tmp_path_factory.mktemp("writer")
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    core.train_from_iterator(
-        [TEXT], trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, special_tokens=["<|end|>"])
-    )
-    core.save(str(place / "tokenizer.json"))
-    settings = {"eos_token": "<|end|>", "tokenizer_class": "PreTrainedTokenizerFast"}
-    settings["chat_template"] = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
-    (place / "tokenizer_config.json").write_text(json.dumps(settings))
-    size = core.get_vocab_size()
-    model = dougong.build("gpt2-small", vocab_size=size, d_model=24, n_layers=2, n_heads=4, max_length=96, seed=1)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.copy_(torch.randn_like(weight) * 0.4 if weight.dim() > 1 else weight)
-    dougong.save(model, place)
-    return place
+    return with_tokenizer(tmp_path_factory.mktemp("writer"))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +77,28 @@ def _stripped(text: list[int]) -> list[int]:
     while text and text[-1] == 60:  # several texts are padded to one length; where they are asked for, 60 is banned
         text = text[:-1]
     return text
+
+
+TEXT = "the quick brown fox jumps over the lazy dog. 木构件不用一根钉子。 naïve café 🙂 " * 3
+
+
+def with_tokenizer(folder: Path) -> Path:
+    """A small GPT-2 of 96 places with a byte-level tokenizer of its own, in Hugging Face layout."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, special_tokens=["<|end|>"])
+    core.train_from_iterator([TEXT], trainer)
+    core.save(str(folder / "tokenizer.json"))
+    settings = {"eos_token": "<|end|>", "tokenizer_class": "PreTrainedTokenizerFast"}
+    settings["chat_template"] = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    sizes = {"vocab_size": core.get_vocab_size(), "d_model": 24, "n_layers": 2, "n_heads": 4, "max_length": 96}
+    model = dougong.build("gpt2-small", seed=1, **sizes)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(torch.randn_like(weight) * 0.4 if weight.dim() > 1 else weight)
+    dougong.save(model, folder)
+    return folder

@@ -24,7 +24,19 @@ from dougong import __version__, console
 from dougong.cli.settings import is_setting, merge, parse_settings, read_yaml
 from dougong.errors import FailureError, UserError, nearest, unknown
 
-VERBS = ("models", "cost", "check", "train", "resume", "evaluate", "predict", "explain", "compare", "convert")
+VERBS = (
+    "models",
+    "cost",
+    "check",
+    "train",
+    "resume",
+    "evaluate",
+    "predict",
+    "explain",
+    "generate",
+    "compare",
+    "convert",
+)
 
 Models = Annotated[
     list[str] | None,

@@ -87,7 +87,7 @@ class Search:
 
 def search(
     writer: Writer, prompts: Sequence[Sequence[int]], rules: Rules, room: int,
-    stopped: Sequence[Callable[[Sequence[int]], bool]] | None = None,
+    stopped: Sequence[Callable[[Sequence[int]], bool]] | None = None, show: Callable[[int], None] | None = None,
 ) -> list[list[tuple[float, list[int]]]]:  # fmt: skip
     """For each prompt, its finished texts as (score, new tokens), best first.
 
@@ -99,6 +99,7 @@ def search(
         rules: on the log-probabilities.
         room: new tokens that a text may hold.
         stopped: for each prompt, whether new tokens hold a stop string.
+        show: called after each step with the number of prompts that are still searched.
     """
     settings, ends = rules.settings, frozenset(rules.ends)
     count, keep = settings.beams, max(2, 1 + len(ends)) * settings.beams
@@ -129,6 +130,8 @@ def search(
             if not one.done:
                 left.append(number)
                 kept += [place * count + beam for beam in beams]
+        if show is not None:
+            show(len(going))
         if not left:
             return [one.finished for one in searches]
         going = left

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,7 +50,14 @@ class Generation:
         return self.text
 
 
-def generate(model: nn.Module, prompts: Any, *, tokenizer: Tokenizer | None = None, **settings: Any) -> Any:
+def generate(
+    model: nn.Module,
+    prompts: Any,
+    *,
+    tokenizer: Tokenizer | None = None,
+    show: Callable[[int], None] | None = None,
+    **settings: Any,
+) -> Any:
     """Go on from each prompt. Every prompt gets the same answer in a batch as alone.
 
     Args:
@@ -58,6 +65,7 @@ def generate(model: nn.Module, prompts: Any, *, tokenizer: Tokenizer | None = No
         prompts: a text, a conversation (``[{"role": "user", "content": ...}]``, rendered with the model's chat
             template), token ids; or a list of texts, or of lists of ids.
         tokenizer: of the model; by default opened from the folder that the model was loaded from.
+        show: called after each step with the number of texts that grew by a token; for a progress bar.
         settings: see `dougong.runtime.settings.Settings`: max_new_tokens, temperature, top_k, top_p, min_p, seed,
             samples, repetition_penalty, beams, length_penalty, stop, ...
 
@@ -70,7 +78,7 @@ def generate(model: nn.Module, prompts: Any, *, tokenizer: Tokenizer | None = No
     >>> dg.generate(model, "Once upon a time", max_new_tokens=50, top_p=0.9).text  # doctest: +SKIP
     """
     wanted = Settings.of(**settings)
-    job = Job(model, wanted, tokenizer)
+    job = Job(model, wanted, tokenizer, show)
     rows, single = job.prompts(prompts)
     job.check(rows)
     found: list[list[Generation]] = [[] for _ in rows]
@@ -84,10 +92,37 @@ def generate(model: nn.Module, prompts: Any, *, tokenizer: Tokenizer | None = No
     return answers[0] if single else answers
 
 
-def stream(model: nn.Module, prompt: Any, *, tokenizer: Tokenizer | None = None, **settings: Any) -> Iterator[str]:
+class Writing(Iterator[str]):
+    """A text that is being written: iterate over its pieces.
+
+    Attributes:
+        generation: the whole of it, once the last piece is there; None before.
+    """
+
+    def __init__(self, job: Job, prompt: list[int], reader: Reader) -> None:
+        self.generation: Generation | None = None
+        self._pieces = self._write(job, prompt, reader)
+
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    def _write(self, job: Job, prompt: list[int], reader: Reader) -> Iterator[str]:
+        tokens = []
+        for _, token in job.steps([prompt], [reader]):
+            tokens.append(token)
+            piece = "" if token in job.ends else reader.push(token)
+            if piece:
+                yield piece
+        rest = reader.close()
+        if rest:
+            yield rest
+        self.generation = job.done(prompt, tokens, reader)
+
+
+def stream(model: nn.Module, prompt: Any, *, tokenizer: Tokenizer | None = None, **settings: Any) -> Writing:
     """Go on from one prompt, and give each piece of text as soon as it is certain.
 
-    All pieces together are the text that `generate` gives.
+    All pieces together are the text that `generate` gives; afterwards the answer's ``generation`` says all else.
 
     Args:
         model, prompt, tokenizer, settings: as for `generate`; one prompt, one sample, no beams.
@@ -108,17 +143,7 @@ def stream(model: nn.Module, prompt: Any, *, tokenizer: Tokenizer | None = None,
     reader = job.reader(rows[0])
     if reader is None:
         raise UserError("stream", "the model has no tokenizer beside it", "give tokenizer=")
-    return _pieces(job, rows[0], reader)
-
-
-def _pieces(job: Job, prompt: list[int], reader: Reader) -> Iterator[str]:
-    for _, token in job.steps([prompt], [reader]):
-        piece = "" if token in job.ends else reader.push(token)
-        if piece:
-            yield piece
-    rest = reader.close()
-    if rest:
-        yield rest
+    return Writing(job, rows[0], reader)
 
 
 class Job:
@@ -128,10 +153,17 @@ class Job:
         model: that writes.
         settings: what is asked for.
         tokenizer: of the model; opened from its folder when it is needed.
+        show: called after each step with the number of texts that grew.
     """
 
-    def __init__(self, model: nn.Module, settings: Settings, tokenizer: Tokenizer | None) -> None:
-        self.model, self.settings, self._tokenizer = model, settings, tokenizer
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: Settings,
+        tokenizer: Tokenizer | None,
+        show: Callable[[int], None] | None = None,
+    ) -> None:
+        self.model, self.settings, self._tokenizer, self.show = model, settings, tokenizer, show
         card: Mapping[str, Any] = getattr(model, "card", None) or {}
         self.folder = Path(card["folder"]) if card.get("folder") else None
         said = _said(self.folder) or dict(card.get("tokens") or {})
@@ -284,12 +316,13 @@ class Job:
             reader = readers[row]
             if reader is not None and token not in self.ends:
                 reader.push(token)
-        done = [self._done(*each) for each in zip(rows, tokens, readers, strict=True)]
+        done = [self.done(*each) for each in zip(rows, tokens, readers, strict=True)]
         return [done[i : i + count] for i in range(0, len(done), count)]
 
-    def _done(
+    def done(
         self, prompt: list[int], tokens: list[int], reader: Reader | None, score: float | None = None
     ) -> Generation:
+        """A text whose last token is written; the reader has been given them all."""
         if reader is not None:
             reader.close()
         stopped = reader is not None and reader.stopped
@@ -322,6 +355,8 @@ class Job:
             for row, token in zip(alive, chosen, strict=True):
                 texts[row].append(token)
                 yield row, token
+            if self.show is not None:
+                self.show(len(alive))
             going = [
                 place
                 for place, (row, token) in enumerate(zip(alive, chosen, strict=True))
@@ -341,7 +376,7 @@ class Job:
         if self.settings.stop:
             stopped = [lambda text, prompt=prompt: self._stopped(prompt, text) for prompt in prompts]
         with self._ready():
-            found = beams.search(self.writer, prompts, self.rules, self.room(prompts), stopped)
+            found = beams.search(self.writer, prompts, self.rules, self.room(prompts), stopped, self.show)
         answers = []
         for prompt, several in zip(prompts, found, strict=True):
             row = []
@@ -350,7 +385,7 @@ class Job:
                 for token in tokens:
                     if reader is not None and token not in self.ends:
                         reader.push(token)
-                row.append(self._done(prompt, tokens, reader, score))
+                row.append(self.done(prompt, tokens, reader, score))
             answers.append(row)
         return answers
 
