@@ -35,7 +35,7 @@ def configuration(model: str, changes: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: an unknown name or argument, or a folder without a model.
     """
-    from dougong.architectures import read_config, resolve
+    from dougong.architectures import resolve
 
     if model.lstrip().startswith("{"):
         given = parse_value(model, where="MODEL")
@@ -43,9 +43,10 @@ def configuration(model: str, changes: dict[str, Any]) -> dict[str, Any]:
             raise UserError(model, "is no configuration", "write {architecture: vit, d_model: 64}")
         return resolve(given, **_plain(changes))
     folder = Path(model)
-    if (folder / "model" / "config.json").is_file():
-        folder = folder / "model"
-    if folder.is_dir() and ((folder / "config.json").is_file() or "/" in model):
+    held = any((place / "config.json").is_file() for place in (folder, folder / "model"))
+    if folder.is_dir() and (held or "/" in model):
+        from dougong.interop.configuring import read_config
+
         return resolve(read_config(folder), **_plain(changes))
     if "/" in model or "\\" in model:
         raise UserError(model, "no such folder", "give a run's folder, a model's folder, or a name of dougong models")
