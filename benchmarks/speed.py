@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ALL = ("startup", "cost_speed", "cost_band", "train_step", "loop_overhead", "tokenizing", "loading")
+ALL = ("startup", "cost_speed", "cost_band", "train_step", "loop_overhead", "tokenizing", "loading", "generating")
 
 
 def main() -> None:
