@@ -80,8 +80,8 @@ class Chosen:
     fixed: set[str]
 
 
-def chosen(model: str, changes: Any) -> Chosen:
-    """The model that a user wants to train.
+def chosen(model: str, changes: Any, scratch: bool = False) -> Chosen:
+    """The model that a user wants to train; one of a folder with its weights, unless it begins from scratch.
 
     Raises:
         UserError: as ``configuration``.
@@ -91,4 +91,7 @@ def chosen(model: str, changes: Any) -> Chosen:
     config = configuration(model, changes)
     if model.lstrip().startswith("{"):
         return Chosen(config["architecture"], config, {*parse_value(model, where="MODEL"), *changes})
-    return Chosen(Path(model).resolve().name if Path(model).is_dir() else model, config, set(changes))
+    if not Path(model).is_dir():
+        return Chosen(model, config, set(changes))
+    name = Path(model).resolve().name
+    return Chosen(name, config if scratch else {**config, "init": model}, set(changes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ __all__ = ["TASKS", "Batch", "ImageClassification", "Metrics", "Prediction", "Ta
 TASKS = {ImageClassification.name: ImageClassification}
 
 
-def task_for(data: Any, name: str | None = None, augment: Augment = "auto") -> Task:
+def task_for(
+    data: Any, name: str | None = None, augment: Augment = "auto", image_size: int | Sequence[int] | None = None
+) -> Task:
     """The task that a data set poses.
 
     Args:
@@ -23,6 +26,7 @@ def task_for(data: Any, name: str | None = None, augment: Augment = "auto") -> T
         name: of the task; read off the data when left out.
         augment: how training pictures are varied: "auto", "none", "mild", "crop", "standard", "strong", or amounts
             as ``{"shift": 0.1, "flip": True}``; see `dougong.data.augment`.
+        image_size: in pixels, to which pictures are brought; chosen by the data when left out.
 
     Raises:
         UserError: an unknown task or kind of augmentation.
@@ -30,7 +34,8 @@ def task_for(data: Any, name: str | None = None, augment: Augment = "auto") -> T
     chosen = name or ImageClassification.name
     if chosen not in TASKS:
         raise unknown("task", "task", chosen, TASKS)
-    return TASKS[chosen].from_data(data, augment)
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return TASKS[chosen].from_data(data, augment, None if size is None else (size[0], size[1]))
 
 
 def load_task(folder: str | Path) -> Task:

@@ -69,9 +69,11 @@ class ImageClassification:
         self._prepared: dict[str, Tensor] = {}
 
     @classmethod
-    def from_data(cls, data: ImageData, augment: Augment = "auto") -> ImageClassification:
+    def from_data(
+        cls, data: ImageData, augment: Augment = "auto", image_size: tuple[int, int] | None = None
+    ) -> ImageClassification:
         """The task that a data set poses; mean and deviation are those of its training pictures."""
-        task = cls(data.classes, picture_size(data), (0.0,) * 3, (1.0,) * 3, data)
+        task = cls(data.classes, image_size or picture_size(data), (0.0,) * 3, (1.0,) * 3, data)
         n = len(data.splits["train"])
         # evenly spread, so that every class is among them
         some = torch.linspace(0, n - 1, min(n, SAMPLED)).round().long()
@@ -152,6 +154,20 @@ class ImageClassification:
             "image_size": list(self.image_size),
             "mean": list(self.mean),
             "std": list(self.std),
+        }
+
+    def preprocessing(self) -> dict[str, Any]:
+        """How a picture is prepared, as Transformers' preprocessor_config.json says it."""
+        return {
+            "image_processor_type": "ViTImageProcessor",
+            "do_resize": True,
+            "size": {"height": self.image_size[0], "width": self.image_size[1]},
+            "resample": 2,  # bilinear
+            "do_rescale": True,
+            "rescale_factor": 1 / 255,
+            "do_normalize": True,
+            "image_mean": list(self.mean),
+            "image_std": list(self.std),
         }
 
     @classmethod

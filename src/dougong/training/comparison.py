@@ -15,12 +15,12 @@ from typing import Any
 import torch
 
 from dougong import console
-from dougong.architectures import resolve
 from dougong.errors import UserError
 from dougong.training.config import TrainingConfig
 from dougong.training.measuring import latency, peak_memory
 from dougong.training.run import Run, environment, folder_for, write_json
 from dougong.training.scoring import score
+from dougong.training.starting import whole
 from dougong.training.training import configure, open_data_for, resume, start
 
 LARGE_BATCH = 64
@@ -194,7 +194,7 @@ def compare(
         "data": str(data),
         "budget": str(budget),
         "seeds": chosen,
-        "models": {n: resolve(m) for n, m in names.items()},
+        "models": {name: _terms(model) for name, model in names.items()},
     }
     _claim(folder, json.loads(json.dumps({**terms, "settings": settings})))
     said: set[str] = set()
@@ -224,7 +224,7 @@ def named(models: Models) -> dict[str, str | dict[str, Any]]:
         return {re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model": each for name, each in models.items()}
     found: dict[str, str | dict[str, Any]] = {}
     for model in models:
-        name = Path(model).name if isinstance(model, str) else str(resolve(model)["architecture"])
+        name = Path(model).name if isinstance(model, str) else str(whole(model)[0]["architecture"])
         if isinstance(model, dict):  # several configurations of one family are told apart by their order
             name = next(n for n in (name, *(f"{name}-{k}" for k in range(2, 1000))) if n not in found)
         if name in found:
@@ -256,6 +256,12 @@ def _claim(folder: Path, terms: dict[str, Any]) -> None:
         raise UserError(str(folder), "exists", "give another folder by --out")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(file, terms)
+
+
+def _terms(model: str | dict[str, Any]) -> dict[str, Any]:
+    """A model's whole configuration, and where its weights come from."""
+    config, init = whole(model)
+    return config if init is None else {**config, "init": init}
 
 
 def _run(config: TrainingConfig, task: Any, folder: Path, lines: list[str]) -> Run:

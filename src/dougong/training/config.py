@@ -18,6 +18,10 @@ class TrainingConfig(BaseModel):
     Args:
         model: the whole configuration of the model.
         name: of the model, for people.
+        init: the folder or hub id of the trained model whose weights it starts from; random ones when None.
+        tune: what is trained: the "full" model, or its "head" only.
+        layer_decay: the learning rate of a block is this times that of the next one (Howard and Ruder 2018,
+            section 3.2; Clark et al. 2020, appendix B).
         data: where the data lies, or a built-in name.
         split: per cent for train/val/test of data without a split of its own.
         split_seed: of that split; not of the training, so that runs of several seeds share one split.
@@ -50,6 +54,9 @@ class TrainingConfig(BaseModel):
 
     model: dict[str, Any]
     name: str
+    init: str | None = None
+    tune: Literal["full", "head"] = "full"
+    layer_decay: float = Field(1.0, gt=0, le=1)
     data: str
     split: str | None = None
     split_seed: int = Field(0, ge=0)
@@ -98,7 +105,7 @@ class TrainingConfig(BaseModel):
         """
         for key in settings:
             if key not in cls.model_fields:
-                raise unknown(where, "setting", str(key), set(cls.model_fields) - {"model", "name"})
+                raise unknown(where, "setting", str(key), set(cls.model_fields) - {"model", "name", "init"})
         for key, value in settings.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise UserError(f"{where}: {key}", f"{value} is no finite number", f"set another {key}")
@@ -137,6 +144,14 @@ class TrainingConfig(BaseModel):
 
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
+    def task_for(self, data: Any) -> Any:
+        """The task that the data poses, as these settings want it."""
+        from dougong.tasks import task_for
+
+        # a trained model reads pictures of the size that it was made for
+        size = self.model.get("image_size") if self.init is not None else None
+        return task_for(data, self.task, augment=self.augment, image_size=size)
+
     def completed(self, samples: int) -> tuple[TrainingConfig, list[str]]:
         """The configuration with what was left open chosen, and a line for each choice.
 
@@ -152,6 +167,8 @@ class TrainingConfig(BaseModel):
         if self.learning_rate is None:
             if self.optimizer == "sgd":
                 chosen["learning_rate"] = 0.1
+            elif self.init is not None and self.tune == "full":
+                chosen["learning_rate"] = 5e-5  # what was learnt is changed gently (Devlin et al. 2019, section 4.1)
             else:  # wider layers take smaller steps
                 width = self.model.get("d_model") or self.model.get("width") or 128
                 chosen["learning_rate"] = float(f"{min(3e-3, max(1e-4, 1.5e-3 * math.sqrt(64 / width))):.2g}")

@@ -130,7 +130,7 @@ class Loop:
                 show(self.progress(), step=self.state.step, loss=loss)
                 last = self.progress() >= 1
                 if self.state.step % self.log_every == 0 or last:
-                    rate = self.optimizer.param_groups[0]["lr"]
+                    rate = max(group["lr"] for group in self.optimizer.param_groups)
                     self._row("train", loss=losses / since, learning_rate=rate, gradient_norm=norm)
                     since, losses = 0, 0.0
                 if self.state.step % self.evaluate_every == 0 or last:
@@ -173,7 +173,7 @@ class Loop:
     def _step(self, parts: list[Batch], progress: float) -> tuple[float, float]:
         """One optimizer step; the mean loss and the gradient's norm before clipping."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate_at(progress, self.config)
+            group["lr"] = rate_at(progress, self.config) * group.get("scale", 1.0)
         self._seed((self.config.seed * 1_000_003 + self.state.step) % 2**63)
         if not self.model.training:
             self.model.train()

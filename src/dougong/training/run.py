@@ -99,7 +99,6 @@ class Run:
             UserError: the data is not what it was.
         """
         from dougong.data import open_data
-        from dougong.tasks import task_for
 
         config = self.config
         data = open_data(config.data, config.split, config.split_seed)
@@ -108,7 +107,7 @@ class Run:
             raise UserError(
                 config.data, "is not the data that this run was trained with", "restore it, or train a new run"
             )
-        task = task_for(data, config.task, augment=config.augment)
+        task = config.task_for(data)
         task.adapt(dict(config.model))
         return task
 

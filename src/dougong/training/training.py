@@ -14,12 +14,10 @@ import torch
 from torch import nn
 
 from dougong import console
-from dougong.architectures import build, resolve
 from dougong.cost import training_flops
 from dougong.data import open_data
 from dougong.errors import UserError, unknown
 from dougong.interop import save as save_model
-from dougong.tasks import task_for
 from dougong.tasks.task import Task
 from dougong.training.checkpoints import set_weights, write_text
 from dougong.training.config import TrainingConfig
@@ -27,6 +25,7 @@ from dougong.training.loop import Loop, Stopped
 from dougong.training.metrics import Journal
 from dougong.training.run import Run, environment, folder_for, write_json
 from dougong.training.scoring import score
+from dougong.training.starting import OWN, initial_model, whole
 
 
 def train(
@@ -43,7 +42,8 @@ def train(
     """Train a model on data under a budget.
 
     Args:
-        model: the name of a size or family, or a configuration.
+        model: the name of a size or family, or a configuration; or a run, a model's folder or a hub id, whose weights
+            it starts from.
         data: a built-in name, a file or a folder.
         budget: "500steps", "3epochs", "90s", "10min", "1e15flops".
         task: what is learnt; read off the data when None.
@@ -72,7 +72,7 @@ def open_data_for(data: str | Path, settings: dict[str, Any]) -> Any:
     """The data, split as the settings say; settings are checked first, because reading may take long."""
     for key in settings:
         if key not in TrainingConfig.model_fields:
-            raise unknown("settings", "setting", key, set(TrainingConfig.model_fields) - {"model", "name"})
+            raise unknown("settings", "setting", key, set(TrainingConfig.model_fields) - {"model", "name", "init"})
     return open_data(str(data), settings.get("split"), settings.get("split_seed") or 0)
 
 
@@ -86,14 +86,16 @@ def configure(
     **settings: Any,
 ) -> tuple[TrainingConfig, Task, list[str]]:
     """The whole configuration, the task, and a line for each choice that was made for the user."""
-    given = resolve(model)
+    given, init = whole(model)
     name = settings.pop("name", None) or (model if isinstance(model, str) else str(given["architecture"]))
     if not isinstance(name, str):
         raise UserError("name", f"{name!r} is no name", "give a word")
     kept = {key: value for key, value in settings.items() if value is not None}
-    draft = TrainingConfig.parse(model=given, name=Path(name).name, data=lasting(data), task=task, **kept)
-    job = task_for(opened, draft.task, augment=draft.augment)
+    draft = TrainingConfig.parse(model=given, init=init, name=Path(name).name, data=lasting(data), task=task, **kept)
+    job = draft.task_for(opened)
     own = (model if isinstance(model, dict) else ()) if fixed is None else fixed
+    if init is not None:
+        own = set(given) - set(OWN)
     fitted, lines = job.adapt(given, set(own) - {"architecture"})
     config, choices = draft.model_copy(update={"model": fitted, "task": job.name}).completed(job.size("train"))
     return config, job, [*opened.notes, *lines, *choices]
@@ -109,7 +111,8 @@ def lasting(data: str | Path) -> str:
 def start(config: TrainingConfig, task: Task, folder: Path, lines: list[str]) -> Run:
     """Make the run's folder and train."""
     device = device_for(config.device)
-    model = build(config.model, seed=config.seed).to(device)
+    model, new = initial_model(config)
+    model = model.to(device)
     flops = flops_of_step(config, task)
     config_loop_check(config, flops)
     try:
@@ -121,7 +124,7 @@ def start(config: TrainingConfig, task: Task, folder: Path, lines: list[str]) ->
     assert task.data is not None
     write_json(folder / "data.json", task.data.describe())
     journal = Journal(folder, tensorboard=config.tensorboard)
-    for line in lines:
+    for line in [*lines, *new]:
         journal.log(line, aloud=True)
     return _train(Run(folder), Loop(config, task, model, flops, journal, Run(folder).checkpoints))
 
@@ -151,7 +154,7 @@ def resume(path: str | Path | Run) -> Run:
     if threads and threads != torch.get_num_threads():
         torch.set_num_threads(threads)  # sums are cut by threads: another number rounds otherwise
     name, passed = run.checkpoints.newest()
-    model = build(config.model, seed=config.seed).to(device_for(config.device))
+    model = initial_model(config)[0].to(device_for(config.device))
     step = int(name.removeprefix("step-")) if name else 0
     journal = Journal(run.path, tensorboard=config.tensorboard, step=step)
     for line in passed:
@@ -192,6 +195,8 @@ def finish(run: Run, loop: Loop) -> None:
     model.card = {**getattr(model, "card", {}), "labels": list(getattr(loop.task, "classes", ()))}  # type: ignore[assignment]
     save_model(model, run.path / "model")
     write_json(run.path / "model" / "task.json", loop.task.describe())
+    if hasattr(loop.task, "preprocessing"):  # that of the model it started from, if any, holds no longer
+        write_json(run.path / "model" / "preprocessor_config.json", loop.task.preprocessing())
     found = {split: score(model, loop.task, split, loop.device)[0] for split in ("val", "test")}
     state = loop.state
     write_json(

@@ -1,0 +1,119 @@
+"""Training goes on from the weights of a trained model: which are taken, which are trained, and how fast."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import dougong
+from dougong.cli.app import execute
+from dougong.errors import UserError
+from dougong.training import Run
+from dougong.training.config import TrainingConfig
+from dougong.training.optimizers import make_optimizer, scale_of
+from dougong.training.starting import initial_model, whole
+
+from .conftest import SMALL, same, weights
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A model with seven classes, in the layout of Hugging Face."""
+    model = dougong.build({**SMALL, "n_classes": 7}, seed=5)
+    dougong.save(model, tmp_path / "source")
+    assert "architecture" not in json.loads((tmp_path / "source" / "config.json").read_text())
+    return tmp_path / "source"
+
+
+def test_weights_are_taken_and_the_head_is_new(source: Path, trained: Callable[..., Run]) -> None:
+    run = trained(model=str(source), budget="1steps", learning_rate=1e-9, weight_decay=0.0)
+    there, here = dougong.load(source).state_dict(), weights(run)
+    assert run.config.model["n_classes"] == 10 and run.config.init == str(source)
+    for name, value in here.items():
+        if name.startswith("head."):
+            assert value.shape[0] == 10
+        else:
+            torch.testing.assert_close(value, there[name], rtol=0, atol=1e-6)
+    assert "new, with random weights: head.linear.bias, head.linear.weight" in (run.path / "log.txt").read_text()
+    fresh = trained("fresh", budget="1steps", learning_rate=1e-9)
+    assert not torch.allclose(weights(fresh)["embedding.project.weight"], there["embedding.project.weight"])
+
+
+def test_a_run_goes_on_in_another(trained: Callable[..., Run]) -> None:
+    first = trained("first")
+    second = trained("second", model=str(first.path), budget="1steps", learning_rate=1e-9, weight_decay=0.0)
+    for name, value in first.model().state_dict().items():
+        torch.testing.assert_close(weights(second)[name], value, rtol=0, atol=1e-6)
+    assert not (second.path / "log.txt").read_text().count("new, with random weights")
+
+
+def test_only_the_head_is_trained(source: Path, trained: Callable[..., Run]) -> None:
+    run = trained(model=str(source), tune="head", learning_rate=0.1)
+    there, here = dougong.load(source).state_dict(), weights(run)
+    for name, value in there.items():
+        if not name.startswith("head."):
+            assert torch.equal(here[name], value), name
+    begin = initial_model(run.config)[0].state_dict()
+    assert not torch.allclose(here["head.linear.weight"], begin["head.linear.weight"])
+
+
+def test_deeper_layers_learn_more_slowly(source: Path, trained: Callable[..., Run]) -> None:
+    model = dougong.build({**SMALL, "n_layers": 3})
+    config = TrainingConfig.parse(model=SMALL, name="x", data="digits", layer_decay=0.5, learning_rate=1.0)
+    by_name = dict(model.named_parameters())
+    found = {id(p): group["scale"] for group in make_optimizer(model, config).param_groups for p in group["params"]}
+    assert len(found) == len(by_name)
+    for name, parameter in by_name.items():
+        expected = 1.0
+        if name.startswith("body.blocks."):
+            expected = 0.5 ** (3 - int(name.split(".")[2]))
+        elif name.startswith(("embedding", "body.positions")):
+            expected = 0.5**4
+        assert found[id(parameter)] == expected == scale_of(name, model, 0.5), name
+    run = trained(model=str(source), layer_decay=0.01, weight_decay=0.0, learning_rate=1e-2, budget="3steps")
+    there, here = dougong.load(source).state_dict(), weights(run)
+    moved = {name: float((here[name] - value).abs().max()) for name, value in there.items() if "head" not in name}
+    assert moved["embedding.project.weight"] < 1e-4 < moved["body.after.weight"]
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(source: Path, trained: Callable[..., Run]) -> None:
+    settings: dict[str, Any] = {"model": str(source), "layer_decay": 0.7}
+    straight, stopped = trained("straight", **settings), trained("stopped", stop_at=7, **settings)
+    assert same(weights(straight), weights(dougong.resume(stopped.path)))
+
+
+def test_what_a_trained_model_cannot_be_changed_to(source: Path, trained: Callable[..., Run]) -> None:
+    with pytest.raises(UserError, match="has no weights for"):
+        initial_model(TrainingConfig.parse(model={**SMALL, "d_model": 24}, init=str(source), name="x", data="digits"))
+    with pytest.raises(UserError, match="no such folder"):
+        whole({**SMALL, "init": "nowhere"})[1] and initial_model(
+            TrainingConfig.parse(model=SMALL, init="nowhere", name="x", data="digits")
+        )
+    with pytest.raises(UserError, match="tune"):
+        TrainingConfig.parse(model=SMALL, name="x", data="digits", tune="half")
+
+
+def test_on_the_command_line(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", str(source), "--data", "digits", "--budget", "2steps", "batch_size=16", "tensorboard=false"]
+    assert execute([*words, "--out", str(tmp_path / "a")]) == 0
+    assert execute([*words, "--out", str(tmp_path / "b"), "--scratch"]) == 0
+    capsys.readouterr()
+    runs = Run.open(tmp_path / "a"), Run.open(tmp_path / "b")
+    assert [run.config.init for run in runs] == [str(source), None]
+    assert runs[0].config.learning_rate == 5e-5 != runs[1].config.learning_rate
+
+
+def test_pictures_are_prepared_in_transformers_as_here(source: Path, trained: Callable[..., Run], digits: Any) -> None:
+    transformers = pytest.importorskip("transformers")
+    (source / "preprocessor_config.json").write_text('{"image_mean": [9, 9, 9]}')
+    run = trained(model=str(source), budget="1steps")
+    processor = transformers.AutoImageProcessor.from_pretrained(run.path / "model", use_fast=False)
+    picture = digits.splits["test"].pixels(3)
+    theirs = torch.as_tensor(processor(picture, return_tensors="np")["pixel_values"])
+    ours = run.task().batch("test", torch.tensor([3]), train=False, epoch=0, seed=0).inputs[0]
+    torch.testing.assert_close(theirs.float(), ours, rtol=1e-5, atol=1e-5)
