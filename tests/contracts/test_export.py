@@ -39,3 +39,15 @@ def test_an_exported_program_reads_other_lengths(name: str) -> None:
             assert_equal_to_rounding(exported, eager)
         if name != "gpt2":  # it looks back only, so that the end of a row says nothing to what is before
             assert_different(program(*inputs, *lengths(3, 3, 3)), program(*inputs, *lengths(LENGTH, 9, 9)))
+
+
+def test_a_window_stays_when_the_example_fits_into_it() -> None:
+    model = shake(built("mistral", n_layers=1, window=LENGTH + 1))
+    short, long = torch.randint(17, (2, LENGTH)), torch.randint(17, (3, 3 * LENGTH))
+    open_axes = ({0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC},)
+    with torch.no_grad():
+        program = torch.export.export(Logits(model), (short,), dynamic_shapes=(open_axes,), strict=False).module()
+        assert_equal_to_rounding(program(long), model(long).logits)
+        wide = shake(built("mistral", n_layers=1, window=4 * LENGTH))
+        wide.load_state_dict(model.state_dict())
+        assert_different(wide(long).logits, model(long).logits)
