@@ -197,3 +197,22 @@ def test_a_broken_generation_config_is_named(content: str, tmp_path: Path) -> No
     (tmp_path / "generation_config.json").write_text(content)
     with pytest.raises(UserError, match=r"generation_config\.json"):
         dougong.generate(dougong.load(tmp_path), PROMPTS)
+
+
+@pytest.mark.parametrize("family", ["gru", "lstm", "transformer"])
+def test_models_of_our_own_write_what_they_score_highest(family: str) -> None:
+    if family == "transformer":
+        model = dougong.build(family, vocab_size=40, d_model=16, n_layers=1, n_heads=2, d_ff=20, seed=2)
+    else:
+        model = dougong.build(family, vocab_size=40, d_model=16, n_layers=2, head="causal-language", seed=2)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(torch.randn_like(weight) * 0.7 if weight.dim() > 1 else weight)
+    rules: dict[str, Any] = {"start": 3, "end": ()} if family == "transformer" else {"end": ()}
+    found = dougong.generate(model.eval(), PROMPTS, max_new_tokens=15, **rules)
+    for prompt, one in zip(PROMPTS, found, strict=True):
+        text = [3] if family == "transformer" else list(prompt)
+        for _ in range(15):
+            inputs = (torch.tensor([prompt]),) if family == "transformer" else ()
+            text.append(int(model(*inputs, torch.tensor([text])).logits[0, -1].argmax()))
+        assert list(one.tokens) == text[-15:]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from torch import nn
+
 from dougong.architectures.arguments import Count, Depth, Share, Side
 from dougong.architectures.inputs import hidden_feature, sequence_embedding
 from dougong.architectures.registry import register
@@ -9,6 +13,8 @@ from dougong.frames.branch import Block, Branch, Replace
 from dougong.frames.model import Model
 from dougong.frames.stack import Stack
 from dougong.heads.classify import Classify, Ends, Last
+from dougong.heads.language import Project
+from dougong.heads.tag import Tag
 from dougong.parts.recurrence import Recurrence
 
 
@@ -23,9 +29,10 @@ def recurrent(
     n_layers: Depth = 1,
     bidirectional: bool = False,
     n_classes: Count | None = 2,
+    head: Literal["sequence", "tokens", "causal-language"] = "sequence",
     dropout: Share = 0.0,
 ) -> Model:
-    """Recurrent network over tokens, vectors, or the rows of a picture; its final state is classified.
+    """Recurrent network over tokens, vectors, or the rows of a picture; its final state, or each one, is classified.
 
     Args:
         cell: "rnn", "gru" or "lstm"; the family's name says which.
@@ -37,6 +44,7 @@ def recurrent(
         n_layers: recurrent layers.
         bidirectional: each layer also reads from the end.
         n_classes: C; None for the bare backbone.
+        head: what is answered: a class of the sequence, a class of each token, or the next token.
         dropout: of each layer's answer.
     """
     embedding = sequence_embedding(d_model, vocab_size, d_input, image_size, patch_size)
@@ -51,8 +59,17 @@ def recurrent(
         )
         for index in range(n_layers)
     ]
-    head = Classify(Ends() if bidirectional else Last(), width, n_classes) if n_classes else None
-    return Model(embedding, Stack(blocks), head, hidden_feature(embedding, width))
+    if head == "causal-language":
+        if vocab_size is None or bidirectional:
+            raise ValueError("head=causal-language needs vocab_size, and layers that read in one direction")
+        answer: nn.Module | None = Project(width, vocab_size)
+    elif n_classes is None:
+        answer = None
+    elif head == "tokens":
+        answer = Tag(width, n_classes, dropout)
+    else:
+        answer = Classify(Ends() if bidirectional else Last(), width, n_classes)
+    return Model(embedding, Stack(blocks), answer, hidden_feature(embedding, width))
 
 
 for name in ("rnn", "gru", "lstm"):

@@ -107,7 +107,9 @@ def _recurrent(gates: int) -> Callable[[Config, int], int]:
         for layer in range(c["n_layers"]):
             read = d if layer == 0 else directions * d
             found += directions * 2 * gates * d * (read + d) * length
-        return found + 2 * directions * d * (c["n_classes"] or 0)
+        if c["head"] == "causal-language":
+            return found + 2 * d * c["vocab_size"] * length
+        return found + 2 * directions * d * (c["n_classes"] or 0) * (length if c["head"] == "tokens" else 1)
 
     return formula
 
@@ -116,7 +118,8 @@ def _textcnn(c: Config, length: int) -> int:
     """As many answers as tokens for every filter: the sentence is padded."""
     length, found = _sequence(c, length)
     filters = c["n_filters"] * len(c["widths"])
-    return found + 2 * sum(c["widths"]) * c["d_model"] * c["n_filters"] * length + 2 * filters * (c["n_classes"] or 0)
+    found += 2 * sum(c["widths"]) * c["d_model"] * c["n_filters"] * length
+    return found + 2 * filters * (c["n_classes"] or 0) * (length if c["head"] == "tokens" else 1)
 
 
 def _sequence(c: Config, length: int) -> tuple[int, int]:
