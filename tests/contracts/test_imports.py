@@ -22,7 +22,7 @@ BELOW: dict[str, set[str]] = {
     "heads": {"parts"},
     "architectures": {"frames", "heads"},
     "cost": {"architectures"},
-    "interop": {"architectures"},
+    "interop": {"architectures", "data"},  # a tokenizer is held to the vocabulary, and a sentence model reads text
     "runtime": {"architectures", "data"},  # it reads prompts and writes texts
     "data": set(),
     "tasks": {"architectures", "data"},

@@ -80,7 +80,7 @@ def test_embeddings_are_those_of_transformers(folder: Path, embedder: Embedder) 
     ours, reference = embedder.embed(texts), theirs(folder, texts)
     assert ours.shape == (len(texts), 384)
     assert (ours - reference).abs().max() < 1e-5
-    wrong = Embedder(embedder.model, embedder.tokenizer, pooling=["max_tokens"], max_length=256)
+    wrong = Embedder(embedder.model, embedder.tokenizer, pooling=["max"], max_length=256)
     assert (wrong.embed(texts[:20]) - reference[:20]).abs().max() > 1e-3  # the control
 
 
@@ -96,7 +96,7 @@ def test_a_batch_gives_what_each_gives_alone(embedder: Embedder) -> None:
     texts = [text for pair in PAIRS for text in pair]
     alone = torch.stack([embedder.embed(text) for text in texts])
     assert (embedder.embed(texts, batch_size=5) - alone).abs().max() < 1e-6
-    assert embedder.embed([]).shape[0] == 0
+    assert embedder.embed([]).shape == (0, 384)
 
 
 @pytest.mark.parametrize("name", POOLINGS)
@@ -108,9 +108,9 @@ def test_each_pooling_against_a_loop(name: str) -> None:
         kept = hidden[row, :length]
         weights = torch.arange(1, length + 1.0)[:, None]
         expected = {
-            "cls_token": kept[0], "max_tokens": kept.max(0).values, "mean_tokens": kept.mean(0),
+            "cls": kept[0], "max": kept.max(0).values, "mean": kept.mean(0),
             "mean_sqrt_len_tokens": kept.sum(0) / length**0.5, "lasttoken": kept[-1],
-            "weightedmean_tokens": (kept * weights).sum(0) / weights.sum(),
+            "weightedmean": (kept * weights).sum(0) / weights.sum(),
         }[name]  # fmt: skip
         assert torch.allclose(found[row], expected, atol=1e-6)
 
@@ -120,10 +120,25 @@ def test_each_pooling_against_a_loop(name: str) -> None:
     [
         ("modules.json", [{"type": "x.Transformer", "path": ""}, {"type": "x.LSTM", "path": ""}], "step 1, LSTM"),
         ("modules.json", [{"type": "x.Transformer", "path": ""}], "names no Pooling"),
+        (
+            "1_Pooling/config.json",
+            {"word_embedding_dimension": 100},
+            "takes vectors of 100, the model gives 384",
+        ),
+        (
+            "1_Pooling/config.json",
+            {"pooling_mode_mean_tokens": "yes"},
+            "mean_tokens='yes' is of the wrong",
+        ),
+        ("1_Pooling/config.json", {"pooling_mode": "mean", "new": 1}, "new=1 is neither handled"),
+        ("sentence_bert_config.json", {"module_output_name": "x"}, "module_output_name='x' is not supported"),
+        ("config_sentence_transformers.json", {"default_prompt_name": "q"}, "default_prompt_name='q' names no prompt"),
+        ("config_sentence_transformers.json", {"prompts": {"q": 1}}, "prompts hold something else"),
+        ("config_sentence_transformers.json", {"truncate_dim": 8}, "truncate_dim=8 is not supported"),
         ("modules.json", [{"type": "x.Transformer", "path": "../.."}], "outside its folder"),
         ("modules.json", {"a": 1}, "is no list of modules"),
         ("1_Pooling/config.json", {"pooling_mode_magic": True}, "pooling 'magic'"),
-        ("1_Pooling/config.json", {"pooling_mode": "magic"}, "pooling 'magic_tokens'"),
+        ("1_Pooling/config.json", {"pooling_mode": "magic"}, "pooling 'magic'"),
         ("sentence_bert_config.json", {"max_seq_length": "long"}, "max_seq_length='long'"),
     ],
 )

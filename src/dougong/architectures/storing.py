@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dougong.architectures.filling import Piece, complain, fill, shared_names
+from dougong.architectures.filling import Look, Piece, complain, fill, shared_names, stays
 from dougong.architectures.registry import check, families, resolve
 from dougong.architectures.weights import Weights, inside, write_weights
 from dougong.errors import UserError
@@ -105,14 +105,14 @@ def load(
     if (folder / "model" / "config.json").is_file():
         folder = folder / "model"
     config = read_config(folder)
-    with Weights(folder) as weights:
+    with Weights(folder) as weights, Look(weights, ahead=stays(device, dtype)) as look:
         limit(config, len(weights), str(folder / "config.json"))
         model = built(config, str(folder / "config.json"), "meta", None)
         names, state = shared_names(model), model.state_dict()
         complain(weights, "lacks", set(names) - set(weights))
         complain(weights, "has unknown", set(weights) - set(names))
         pieces = [Piece((name,), (name,), (state[name].shape,)) for name in names]
-        fill(model, weights, pieces, device=device, dtype=dtype)
+        fill(model, weights, pieces, look, device=device, dtype=dtype)
     return model.eval()
 
 

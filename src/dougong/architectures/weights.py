@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import json
@@ -18,6 +17,13 @@ from torch import Tensor
 
 from dougong.errors import UserError
 
+POPULATE = 22  # MADV_POPULATE_READ of Linux 5.14
+TYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "C64": torch.complex64, "BOOL": torch.bool,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
+    "U16": torch.uint16, "U32": torch.uint32, "U64": torch.uint64,
+}  # fmt: skip
 RESTORE = "restore or save it again"
 SHARD = 5 * 10**9  # bytes; larger models are written in several files
 
@@ -40,7 +46,6 @@ class Weights:
         self._files: dict[str, Path] = {}
         self._open: dict[Path, Any] = {}
         self._mapped: set[Path] = set()
-        self._stack = contextlib.ExitStack()
         files, index = _find(folder)
         for file in files:
             inside(file, folder)
@@ -56,7 +61,6 @@ class Weights:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
         self._open.clear()
 
     def __contains__(self, name: str) -> bool:
@@ -73,54 +77,120 @@ class Weights:
         return str(self._files[name])
 
     def get(self, name: str) -> Tensor:
-        """A tensor, on the CPU.
+        """A tensor, on the CPU; of a mapped file a view of the mapping, which is read when it is looked at.
 
         Raises:
             UserError: it cannot be read.
         """
-        from safetensors import SafetensorError
-
         file = self._files[name]
         held = self._open[file]
-        if isinstance(held, dict):
-            return held[name]
         try:
-            return held.get_tensor(name)
-        except (SafetensorError, ValueError, RuntimeError) as error:
+            return held[name] if isinstance(held, dict) else held.get(name)
+        except (ValueError, RuntimeError, KeyError, TypeError) as error:
             raise UserError(str(file), f"{name} cannot be read ({error})", RESTORE) from None
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape, from the header."""
-        held = self._open[self._files[name]]
-        return tuple(held[name].shape) if isinstance(held, dict) else tuple(held.get_slice(name).get_shape())
+    def stretches(self) -> Iterator[tuple[list[str], Tensor]]:
+        """Every tensor once, those of one type that lie side by side in a mapped file as one of one axis."""
+        for file, held in self._open.items():
+            if isinstance(held, Mapped):
+                yield from held.stretches()
+            else:
+                yield from (([name], tensor) for name, tensor in held.items() if self._files.get(name) == file)
+
+    def prepare(self, name: str, tensor: Tensor) -> None:
+        """Have the memory of a tensor that `get` gave mapped at once, which is faster than page by page."""
+        if self._files[name] in self._mapped:
+            _advise(tensor, POPULATE, outward=True)
 
     def forget(self, name: str, tensor: Tensor) -> None:
         """Give the memory of a tensor back that `get` gave and that was copied. Read again, it comes from the file.
 
         Without this a mapped file counts beside the copies as long as any other tensor of it is in use.
         """
-        if self._files[name] not in self._mapped or sys.platform != "linux":
-            return
-        begin = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-        end = (tensor.data_ptr() + tensor.numel() * tensor.element_size()) // mmap.PAGESIZE * mmap.PAGESIZE
-        if end > begin:  # a page that another tensor shares stays
-            _libc().madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)
+        if self._files[name] in self._mapped:
+            _advise(tensor, mmap.MADV_DONTNEED, outward=False)
 
     def _names(self, file: Path) -> list[str]:
-        from safetensors import SafetensorError, safe_open
-
         if file.suffix == ".safetensors":
-            try:
-                held = self._stack.enter_context(safe_open(file, "pt"))
-            except (SafetensorError, OSError, ValueError) as error:
-                raise UserError(str(file), f"is no safetensors file ({error})", RESTORE) from None
-            self._open[file] = held
+            self._open[file] = held = Mapped(file)
             self._mapped.add(file)
-            return list(held.keys())
+            return list(held.header)
         self._open[file], mapped = _read_bin(file)
         if mapped:
             self._mapped.add(file)
         return list(self._open[file])
+
+
+class Mapped:
+    """A safetensors file in memory. The library checks the whole header first, then tensors are views of the mapping.
+
+    Args:
+        file: to map; changes to tensors are private and never reach it.
+
+    Raises:
+        UserError: the library refuses the file.
+    """
+
+    def __init__(self, file: Path) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(file, "pt"):
+                pass
+            with file.open("rb") as stream:
+                length = int.from_bytes(stream.read(8), "little")
+                self.header: dict[str, Any] = json.loads(stream.read(length))
+                mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise UserError(str(file), f"is no safetensors file ({error})", RESTORE) from None
+        self.header.pop("__metadata__", None)
+        self._bytes = torch.frombuffer(mapping, dtype=torch.uint8)
+        self._start = 8 + length
+
+    def get(self, name: str) -> Tensor:
+        """A tensor by name; one that does not begin where its type must is copied.
+
+        Raises:
+            ValueError: its type is unknown.
+        """
+        entry = self.header[name]
+        if entry["dtype"] not in TYPES:
+            raise ValueError(f"type {entry['dtype']} is not known")
+        begin, end = (self._start + offset for offset in entry["data_offsets"])
+        held, dtype = self._bytes[begin:end], TYPES[entry["dtype"]]
+        if begin % dtype.itemsize:
+            held = held.clone()
+        return held.view(dtype).view(entry["shape"])
+
+    def stretches(self, longest: int = 2**26) -> Iterator[tuple[list[str], Tensor]]:
+        """Names and values of neighbours of one type, up to about ``longest`` bytes; unknown types are left out."""
+        groups: list[list[str]] = []
+        filled = 0
+        for name in sorted(self.header, key=lambda each: self.header[each]["data_offsets"]):
+            begin, end = self.header[name]["data_offsets"]
+            kind = self.header[name]["dtype"]
+            if not groups or filled > longest or kind != self.header[groups[-1][-1]]["dtype"]:
+                groups.append([])
+                filled = 0
+            groups[-1].append(name)
+            filled += end - begin
+        for names in groups:
+            dtype = TYPES.get(self.header[names[0]]["dtype"])
+            begin = self._start + self.header[names[0]]["data_offsets"][0]
+            end = self._start + self.header[names[-1]]["data_offsets"][1]
+            if dtype is not None and begin % dtype.itemsize == 0:
+                yield names, self._bytes[begin:end].view(dtype)
+
+
+def _advise(tensor: Tensor, advice: int, outward: bool) -> None:
+    """Tell the system what becomes of a tensor's pages, those that it shares with a neighbour included or not."""
+    if sys.platform != "linux":
+        return
+    begin, end = tensor.data_ptr(), tensor.data_ptr() + tensor.numel() * tensor.element_size()
+    page = mmap.PAGESIZE
+    first, last = (begin // page, -(-end // page)) if outward else (-(-begin // page), end // page)
+    if last > first:  # an older system that does not know the advice does without
+        _libc().madvise(ctypes.c_void_p(first * page), ctypes.c_size_t((last - first) * page), advice)
 
 
 @functools.cache

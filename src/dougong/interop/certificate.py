@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dougong.errors import UserError
 from dougong.frames.stack import Stack
-from dougong.interop.loading import read_json
+from dougong.interop.files import read_json
 from dougong.parts.cache import Cache
 
 TOLERANCE = 1e-5

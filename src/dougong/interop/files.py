@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from dougong.architectures.weights import inside
+from dougong.errors import UserError
 
 TRAVEL = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
@@ -15,6 +18,26 @@ TRAVEL = (
     "processor_config.json",
 )  # fmt: skip
 """Files that a model keeps, as they are, when it is loaded from one folder and saved to another."""
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        UserError: the file is missing or no JSON object.
+    """
+    if not file.is_file():
+        raise UserError(
+            str(file.parent), f"no {file.name}", f"give a run's folder or a model's, which holds {file.name}"
+        )
+    inside(file, file.parent)
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise UserError(str(file), f"is no JSON ({error})", "restore the file") from None
+    if not isinstance(config, dict):
+        raise UserError(str(file), "holds no JSON object", "restore the file")
+    return config
 
 
 def travel(source: Path, folder: Path) -> list[str]:

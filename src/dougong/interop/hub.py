@@ -9,7 +9,10 @@ from dougong.errors import UserError
 from dougong.interop.files import TRAVEL
 
 ID = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@(?P<revision>[\w./-]{1,200}))?")
-BESIDE = ("config.json", "modules.json", "sentence_bert_config.json", "*_Pooling/config.json", *TRAVEL)
+BESIDE = (
+    "config.json", "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json",
+    "*_Pooling/config.json", "*_Normalize/config.json", *TRAVEL,
+)  # fmt: skip
 SAFE = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
 BIN = ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json")
 

@@ -13,13 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from dougong.architectures import storing
-from dougong.architectures.filling import Piece, complain, fill, same
+from dougong.architectures.filling import Look, Piece, complain, fill, same, stays
 from dougong.architectures.registry import check
-from dougong.architectures.weights import SHARD, Weights, inside, write_weights
+from dougong.architectures.weights import SHARD, Weights, write_weights
 from dougong.errors import UserError, unknown
 from dougong.interop import hub
-from dougong.interop.files import travel
+from dougong.interop.files import read_json, travel
 from dougong.interop.mapping import Foreign, Map, by_model_type, maps
+from dougong.interop.pipeline import read_pipeline
+from dougong.interop.vocabulary import check_vocabulary
 
 TOKENS = ("bos", "eos", "pad", "sep", "cls", "unk", "mask", "decoder_start", "forced_bos", "forced_eos")
 
@@ -29,6 +31,7 @@ def load(
 ) -> nn.Module:
     """A trained model, ready for inference.
 
+    A model of sentence-transformers also gets ``model.embed``: texts to vectors, see `dougong.interop.sentences`.
     ``model.card`` holds what a foreign config.json says beside the architecture: ``labels``, ``tokens`` (ids by role),
     ``model_type``; and ``folder``, from which `save` takes the tokenizer and other files that belong to the model.
 
@@ -39,25 +42,47 @@ def load(
         dtype: what its weights are turned into; as saved by default.
 
     Raises:
-        UserError: a missing or broken file, a family or a value that we do not build, or a weight that is missing, too
-            many or of another shape.
+        UserError: a missing or broken file, a family or a value that we do not build, a weight that is missing, too
+            many, of another shape or not finite, or a tokenizer with ids that the model has no embedding for.
     """
-    folder = find(source)
+    from dougong.interop.sentences import Embedder
+
+    folder, pipeline, width = find(source), None, None
+    if (folder / "modules.json").is_file():
+        folder, pipeline, width = read_pipeline(folder)
+    model = _opened(folder, device, dtype, bare=pipeline is not None)
+    if pipeline is not None:
+        model.embed = Embedder.of(model, pipeline, width)  # type: ignore[assignment]
+    return model.eval()
+
+
+def _opened(
+    folder: Path, device: torch.device | str | None, dtype: torch.dtype | None, bare: bool = False
+) -> nn.Module:
+    """The model in a folder; ``bare`` without the head that it may have."""
     config = read_json(folder / "config.json")
+    where = str(folder / "config.json")
     if "architecture" in config:
+        if isinstance(size := config.get("vocab_size"), int):
+            check_vocabulary(folder, size)
         model = storing.load(folder, device=device, dtype=dtype)
         model.card = {"folder": str(folder)}  # type: ignore[assignment]
         return model
     one = map_of(config, folder / "config.json")
+    if bare and one.headless:
+        config = {**config, "architectures": [one.headless[0]]}
     arguments = translate(one, config, folder / "config.json")
-    where = str(folder / "config.json")
-    checked = check({"architecture": one.architecture, **arguments}, where)
-    with Weights(folder) as weights:
+    with Weights(folder) as weights, Look(weights, ahead=stays(device, dtype)) as look:
+        if bare and arguments.get("head") == "pooler" and not any("pooler" in name for name in weights):
+            arguments["head"] = None
+        checked = check({"architecture": one.architecture, **arguments}, where)
         storing.limit(checked, len(weights), where)
+        if size := checked.get("vocab_size"):
+            check_vocabulary(folder, size)
         model = storing.built(checked, where, "meta", None)
-        place(model, one, weights, config, device=device, dtype=dtype)
+        place(model, one, weights, look, bare=bare, device=device, dtype=dtype)
     model.card = {**card(config), "folder": str(folder)}  # type: ignore[assignment]
-    return model.eval()
+    return model
 
 
 def find(source: str | Path) -> Path:
@@ -74,26 +99,6 @@ def find(source: str | Path) -> Path:
             return hub.fetch(str(source))
         raise UserError(str(source), "no such folder", "give a run's folder or a model's, which holds config.json")
     return folder
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        UserError: the file is missing or no JSON object.
-    """
-    if not file.is_file():
-        raise UserError(
-            str(file.parent), f"no {file.name}", f"give a run's folder or a model's, which holds {file.name}"
-        )
-    inside(file, file.parent)
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise UserError(str(file), f"is no JSON ({error})", "restore the file") from None
-    if not isinstance(config, dict):
-        raise UserError(str(file), "holds no JSON object", "restore the file")
-    return config
 
 
 def map_of(config: dict[str, Any], file: Path) -> Map:
@@ -129,42 +134,46 @@ def card(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def place(
-    model: nn.Module, one: Map, weights: Weights, config: dict[str, Any],
-    *, device: torch.device | str | None = None, dtype: torch.dtype | None = None,
+    model: nn.Module, one: Map, weights: Weights, look: Look, *, bare: bool = False,
+    device: torch.device | str | None = None, dtype: torch.dtype | None = None,
 ) -> None:  # fmt: skip
     """Fill a model made on the meta device; every key of the checkpoint is used exactly once, or known to be needless.
+
+    ``bare`` passes over what lies outside the base model: the head of a checkpoint that is read without it.
 
     Raises:
         UserError: keys are missing or too many, or a tensor is of another shape or kind.
     """
     found = {_modern(name, one): name for name in weights}
     without = not any(name.startswith(one.prefix) for name in found)
-    bare = {(one.prefix if without else "") + name: old for name, old in found.items()}
+    bare_names = {(one.prefix if without else "") + name: old for name, old in found.items()}
+    if bare:
+        bare_names = {name: old for name, old in bare_names.items() if name.startswith(one.prefix)}
     moves = one.moves(model)
     needed = {name for move in moves for name in move.theirs}
-    complain(weights, "lacks", needed - set(bare))
-    repeats = {name: original for name, original in one.repeats if name in bare and name not in needed}
-    surplus = [name for name in bare if name not in needed and name not in repeats]
+    complain(weights, "lacks", needed - set(bare_names))
+    repeats = {name: original for name, original in one.repeats if name in bare_names and name not in needed}
+    surplus = [name for name in bare_names if name not in needed and name not in repeats]
     complain(
         weights, "has unknown",
-        [bare[name] for name in surplus if not any(re.fullmatch(pattern, name) for pattern in one.ignored)],
+        [bare_names[name] for name in surplus if not any(re.fullmatch(pattern, name) for pattern in one.ignored)],
     )  # fmt: skip
     for name, original in repeats.items():
-        repeat = weights.get(bare[name])
-        if not same(repeat, weights.get(bare[original])):
+        repeat = weights.get(bare_names[name])
+        if not same(repeat, weights.get(bare_names[original])):
             raise UserError(
-                weights.where(bare[name]),
+                weights.where(bare_names[name]),
                 f"{name} differs from {original}, though they are one",
                 "untie them in config.json",
             )
-        weights.forget(bare[name], repeat)
+        weights.forget(bare_names[name], repeat)
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     pieces = []
     for move in moves:
         wanted = tuple(shapes[name] for name in move.ours)
         read = functools.partial(move.transform.read, shapes=wanted)
-        pieces.append(Piece(tuple(bare[name] for name in move.theirs), move.ours, wanted, read))
-    fill(model, weights, pieces, device=device, dtype=dtype)
+        pieces.append(Piece(tuple(bare_names[name] for name in move.theirs), move.ours, wanted, read))
+    fill(model, weights, pieces, look, device=device, dtype=dtype)
 
 
 def _modern(name: str, one: Map) -> str:
@@ -190,10 +199,9 @@ def save(model: nn.Module, folder: str | Path, *, layout: str = "auto", shard: i
     folder = Path(folder)
     config = getattr(model, "config", None) or {}
     one = maps().get(config.get("architecture", ""))
-    source = (getattr(model, "card", None) or {}).get("folder")
     if layout == "dougong" or (layout == "auto" and one is None):
         storing.save(model, folder)
-        return _keep(source, folder)
+        return _keep(model, folder)
     if one is None:
         raise UserError(
             str(folder),
@@ -205,7 +213,7 @@ def save(model: nn.Module, folder: str | Path, *, layout: str = "auto", shard: i
     except UserError:
         if layout == "auto":
             storing.save(model, folder)
-            return _keep(source, folder)
+            return _keep(model, folder)
         raise
     state = model.state_dict()
     bare = foreign["architectures"][0] in one.headless
@@ -218,12 +226,18 @@ def save(model: nn.Module, folder: str | Path, *, layout: str = "auto", shard: i
     half = folder / "config.json.part"
     half.write_text(json.dumps({**foreign, **_from_card(model)}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(half, folder / "config.json")
-    return _keep(source, folder)
+    return _keep(model, folder)
 
 
-def _keep(source: str | None, folder: Path) -> Path:
+def _keep(model: nn.Module, folder: Path) -> Path:
+    """Write what belongs to a model beside its configuration and weights."""
+    from dougong.interop.sentences import Embedder
+
+    source = (getattr(model, "card", None) or {}).get("folder")
     if source is not None:
         travel(Path(source), folder)
+    if isinstance(embedder := getattr(model, "embed", None), Embedder):
+        embedder.save(folder)
     return folder
 
 

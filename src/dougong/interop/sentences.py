@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from dougong.architectures.weights import inside
-from dougong.errors import UserError
-from dougong.interop.loading import find, load, read_json
+from dougong.errors import UserError, unknown
+from dougong.interop.loading import find, load
+from dougong.interop.pipeline import Pipeline, write_pipeline
+from dougong.interop.vocabulary import in_lower_case
 
-
-class Batches(Protocol):
-    """What an embedder needs of a tokenizer."""
-
-    def batch(self, texts: list[str], *, max_length: int | None = None) -> tuple[Tensor, Tensor]:
-        """Tokens (B, L) and lengths (B,)."""
-        ...
+if TYPE_CHECKING:
+    from dougong.data.tokenizing import Tokenizer
 
 
 def mean(hidden: Tensor, real: Tensor) -> Tensor:
@@ -28,151 +24,219 @@ def mean(hidden: Tensor, real: Tensor) -> Tensor:
 
     Args:
         hidden: (B, L, D).
-        real: (B, L, 1), 1 where a token is, 0 in the padding; of hidden's type.
+        real: (B, L, 1), 1 where a token counts, 0 in the padding; of hidden's type.
     """
-    return (hidden * real).sum(1) / real.sum(1)
+    return (hidden * real).sum(1) / real.sum(1).clamp(min=1)
 
 
 def _mean_sqrt(hidden: Tensor, real: Tensor) -> Tensor:
-    return (hidden * real).sum(1) / real.sum(1).sqrt()
+    return (hidden * real).sum(1) / real.sum(1).clamp(min=1).sqrt()
 
 
 def _weighted(hidden: Tensor, real: Tensor) -> Tensor:
     """Later tokens count more (Muennighoff 2022, section 3)."""
     weights = real * torch.arange(1, hidden.shape[1] + 1, device=hidden.device, dtype=hidden.dtype)[:, None]
-    return (hidden * weights).sum(1) / weights.sum(1)
+    return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+def _first(hidden: Tensor, real: Tensor) -> Tensor:
+    return hidden[torch.arange(len(hidden), device=hidden.device), real[..., 0].argmax(1)]
 
 
 def _last(hidden: Tensor, real: Tensor) -> Tensor:
-    return hidden[torch.arange(len(hidden), device=hidden.device), real.sum((1, 2)).long() - 1]
+    place = hidden.shape[1] - 1 - real[..., 0].flip(1).argmax(1)
+    return hidden[torch.arange(len(hidden), device=hidden.device), place]
 
 
 POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cls_token": lambda hidden, real: hidden[:, 0],
-    "max_tokens": lambda hidden, real: hidden.masked_fill(real == 0, float("-inf")).amax(1),
-    "mean_tokens": mean,
+    "cls": _first,
+    "max": lambda hidden, real: hidden.masked_fill(real == 0, float("-inf")).amax(1),
+    "mean": mean,
     "mean_sqrt_len_tokens": _mean_sqrt,
-    "weightedmean_tokens": _weighted,
+    "weightedmean": _weighted,
     "lasttoken": _last,
 }
-"""Ways from hidden states (B, L, D) to one vector (B, D); several are put side by side, in this order."""
+"""Ways from hidden states (B, L, D) to one vector (B, D), by the names of sentence-transformers."""
 
 
 class Embedder:
-    """Texts to vectors.
+    """Texts to vectors: ``model.embed`` of a model that was loaded from a folder of sentence-transformers.
 
     Args:
-        model: an encoder with hidden states.
-        tokenizer: `dougong.data.tokenizing.Tokenizer`, or anything that makes batches as it does.
-        pooling: names of `POOLINGS`.
+        model: an encoder or decoder with hidden states.
+        tokenizer: of the model; by default opened from the folder that it was loaded from, at the first text.
+        pooling: names of `POOLINGS`; several vectors are put side by side.
         normalise: whether vectors get length 1.
-        max_length: longer texts are cut to so many tokens; None for as long as the model takes.
+        max_length: longer texts are cut to so many tokens; by default to what the tokenizer's files say. Never more
+            than the model takes.
         lower: whether texts are put in lower case first.
+        prompts: texts to be put in front, by name.
+        default_prompt: the name of that which is used unless another is asked for.
+        include_prompt: whether a prompt's tokens are pooled with the others.
     """
 
     def __init__(
-        self, model: nn.Module, tokenizer: Batches, *, pooling: Sequence[str] = ("mean_tokens",),
+        self, model: nn.Module, tokenizer: Tokenizer | None = None, *, pooling: Sequence[str] = ("mean",),
         normalise: bool = True, max_length: int | None = None, lower: bool = False,
+        prompts: Mapping[str, str] | None = None, default_prompt: str | None = None, include_prompt: bool = True,
     ) -> None:  # fmt: skip
-        self.model, self.tokenizer = model.eval(), tokenizer
-        self.pooling, self.normalise = tuple(pooling), normalise
-        config: dict[str, Any] = getattr(model, "config", None) or {}  # type: ignore[assignment]
-        limits = [limit for limit in (max_length, config.get("max_length")) if limit]
-        self.max_length, self.lower = min(limits, default=None), lower
+        for name in pooling:
+            if name not in POOLINGS:
+                raise unknown("pooling", "way of pooling", name, POOLINGS)
+        self.model = model
+        self.pipeline = Pipeline(
+            tuple(pooling), normalise, max_length, lower, dict(prompts or {}), default_prompt, include_prompt
+        )
+        self._given = tokenizer
+        self._tokenizer: Tokenizer | None = None
+
+    @staticmethod
+    def of(model: nn.Module, pipeline: Pipeline, width: int | None) -> Embedder:
+        """The embedder that a folder's files describe.
+
+        Raises:
+            UserError: they were written for a model of another width.
+        """
+        found = Embedder(model, pooling=pipeline.pooling)
+        found.pipeline = pipeline
+        here = found._config.get("d_model")
+        if width is not None and here is not None and width != here:
+            card: Mapping[str, Any] = getattr(model, "card", None) or {}
+            raise UserError(
+                str(card.get("folder", "pooling")), f"the pooling takes vectors of {width}, the model gives {here}",
+                "give the files that belong together",
+            )  # fmt: skip
+        return found
 
     @staticmethod
     def open(
-        source: str | Path, tokenizer: Batches,
+        source: str | Path, tokenizer: Tokenizer | None = None,
         *, device: torch.device | str | None = None, dtype: torch.dtype | None = None,
     ) -> Embedder:  # fmt: skip
-        """An embedder from a folder with modules.json.
+        """The embedder of a folder or hub id with modules.json.
 
         Raises:
-            UserError: as `dougong.load`; or a module or way of pooling that we do not have.
+            UserError: as `dougong.load`; or it names no pooling.
         """
-        folder = find(source)
-        pooling: list[str] | None = None
-        normalise, first = False, folder
-        for step, (kind, path) in enumerate(_modules(folder)):
-            if kind == "Transformer" and step == 0:
-                first = path
-            elif kind == "Pooling" and step > 0 and pooling is None:
-                pooling = _pooling(path / "config.json")
-            elif kind == "Normalize" and pooling:
-                normalise = True
-            else:
-                known = "Transformer, Pooling, Normalize, in this order"
-                raise UserError(str(folder / "modules.json"), f"step {step}, {kind}, is not supported", f"use {known}")
-        if not pooling:
-            raise UserError(str(folder / "modules.json"), "names no Pooling", "give a model of sentence-transformers")
-        settings = first / "sentence_bert_config.json"
-        held = read_json(settings) if settings.is_file() else {}
-        limit = held.get("max_seq_length")
-        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 3):
-            raise UserError(str(settings), f"max_seq_length={limit!r}", "give a whole number of tokens")
-        model = load(first, device=device, dtype=dtype)
-        return Embedder(
-            model, tokenizer, pooling=pooling, normalise=normalise, max_length=limit,
-            lower=bool(held.get("do_lower_case")),
-        )  # fmt: skip
+        model = load(source, device=device, dtype=dtype)
+        found = getattr(model, "embed", None)
+        if not isinstance(found, Embedder):
+            where = find(source)
+            said = "names no Pooling" if (where / "modules.json").is_file() else "is not there"
+            raise UserError(str(where / "modules.json"), said, "give a model of sentence-transformers")
+        found._given = tokenizer
+        return found
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Embedder:
+        """One for a copy of the model; tokenizers do not change and are shared."""
+        new = copy.copy(self)
+        new.model = copy.deepcopy(self.model, memo)
+        return new
+
+    def __repr__(self) -> str:
+        return f"Embedder({self.pipeline})"
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's.
+
+        Raises:
+            UserError: there is none, or it does not fit the model.
+        """
+        if self._tokenizer is None:
+            from dougong.data.tokenizing import Tokenizer
+
+            card: Mapping[str, Any] = getattr(self.model, "card", None) or {}
+            if self._given is None and "folder" not in card:
+                raise UserError("embed", "the model was not loaded from a folder", "give its tokenizer")
+            held = self._given or Tokenizer.open(card["folder"])
+            if size := self._config.get("vocab_size"):
+                held.check(size, str(card.get("folder", "embed")))
+            self._tokenizer = in_lower_case(held) if self.pipeline.lower else held
+        return self._tokenizer
+
+    @property
+    def _config(self) -> dict[str, Any]:
+        return cast("dict[str, Any]", getattr(self.model, "config", None) or {})
+
+    @property
+    def max_length(self) -> int | None:
+        """How many tokens of a text are read; None for all."""
+        limit = self.pipeline.max_length or self.tokenizer.max_length
+        return min((each for each in (limit, self._config.get("max_length")) if each), default=None)
+
+    def __call__(self, texts: str | Sequence[str], **settings: Any) -> Tensor:
+        """As `embed`."""
+        return self.embed(texts, **settings)
 
     @torch.no_grad()
-    def embed(self, texts: str | Sequence[str], batch_size: int = 32) -> Tensor:
+    def embed(
+        self, texts: str | Sequence[str], *, batch_size: int = 32, prompt: str | None = None,
+        prompt_name: str | None = None,
+    ) -> Tensor:  # fmt: skip
         """One vector for each text, in the order given.
 
         Args:
             texts: a text, or several.
             batch_size: texts run at once; those of like length go together.
+            prompt: put in front of every text.
+            prompt_name: of one of the model's prompts, in place of ``prompt``.
 
         Returns:
             (D,) for one text, (N, D) for N, on the CPU; D is the model's width times the number of poolings.
+
+        Raises:
+            UserError: no texts but something else, one without a token, an unknown prompt, or no tokenizer.
         """
         if isinstance(texts, str):
-            return self.embed([texts])[0]
-        ready = [text.lower() if self.lower else text for text in texts]
-        order = sorted(range(len(ready)), key=lambda i: -len(ready[i]))
-        device = next(self.model.parameters()).device
-        found: list[Tensor] = [torch.empty(0)] * len(ready)
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            tokens, lengths = self.tokenizer.batch([ready[i] for i in rows], max_length=self.max_length)
-            vectors = self._vectors(tokens.to(device), lengths.to(device)).cpu()
-            for row, vector in zip(rows, vectors, strict=True):
-                found[row] = vector
-        return torch.stack(found) if found else torch.empty(0, 0)
+            return self.embed([texts], batch_size=batch_size, prompt=prompt, prompt_name=prompt_name)[0]
+        for number, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise UserError(f"text {number}", f"is a {type(text).__name__}", "give str")
+        if batch_size < 1:
+            raise UserError("batch_size", f"{batch_size}", "give 1 or more")
+        before = self._prompt(prompt, prompt_name)
+        skip = self._skipped(before) if before and not self.pipeline.include_prompt else 0
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        weights = next(self.model.parameters())
+        width = int(self._config.get("d_model", 0)) * len(self.pipeline.pooling)
+        found = torch.empty(len(texts), width, dtype=weights.dtype)
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            for start in range(0, len(order), batch_size):
+                rows = order[start : start + batch_size]
+                tokens, lengths = self.tokenizer.batch([before + texts[i] for i in rows], max_length=self.max_length)
+                if not lengths.all():
+                    raise UserError(f"text {rows[int(lengths.argmin())]}", "holds no token", "leave it out")
+                found[rows] = self._vectors(tokens.to(weights.device), lengths.to(weights.device), skip).cpu()
+        finally:
+            self.model.train(was_training)
+        return found
 
-    def _vectors(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+    def _prompt(self, prompt: str | None, name: str | None) -> str:
+        """What is put in front."""
+        if prompt is not None:
+            return prompt
+        name = self.pipeline.default_prompt if name is None else name
+        if name is None:
+            return ""
+        if name not in self.pipeline.prompts:
+            raise unknown("prompt_name", "prompt", name, self.pipeline.prompts)
+        return self.pipeline.prompts[name]
+
+    def _skipped(self, prompt: str) -> int:
+        """Tokens of a prompt that are not pooled: all but a special one at its end."""
+        ids = self.tokenizer.encode(prompt, max_length=self.max_length).ids
+        return len(ids) - (bool(ids) and ids[-1] in self.tokenizer.special_ids.values())
+
+    def _vectors(self, tokens: Tensor, lengths: Tensor, skip: int) -> Tensor:
         hidden = self.model(tokens, lengths).hidden
-        real = (torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None])[..., None].to(hidden.dtype)
-        pooled = torch.cat([POOLINGS[name](hidden, real) for name in POOLINGS if name in self.pooling], -1)
-        return nn.functional.normalize(pooled, dim=-1) if self.normalise else pooled
+        place = torch.arange(hidden.shape[1], device=hidden.device)
+        real = ((place < lengths[:, None]) & (place >= skip))[..., None].to(hidden.dtype)
+        pooled = torch.cat([POOLINGS[name](hidden, real) for name in self.pipeline.pooling], -1)
+        return nn.functional.normalize(pooled, dim=-1) if self.pipeline.normalise else pooled
 
-
-def _modules(folder: Path) -> list[tuple[str, Path]]:
-    """The kind and folder of each step."""
-    file = folder / "modules.json"
-    if not file.is_file():
-        raise UserError(str(folder), "no modules.json", "give a model of sentence-transformers")
-    try:
-        steps = json.loads(inside(file, folder).read_text(encoding="utf-8"))
-        found = [(str(step["type"]).rpartition(".")[2], folder / step["path"]) for step in steps]
-    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
-        raise UserError(str(file), f"is no list of modules ({type(error).__name__}: {error})", "restore it") from None
-    for _, path in found:
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise UserError(str(file), f"{path} lies outside its folder", "do not trust it")
-    return found
-
-
-def _pooling(file: Path) -> list[str]:
-    """The ways of pooling that are switched on."""
-    held = read_json(file)
-    named = [key.removeprefix("pooling_mode_") for key, on in held.items() if key.startswith("pooling_mode_") and on]
-    if isinstance(mode := held.get("pooling_mode"), str):  # as newer versions write it
-        named.append({"cls": "cls_token", "lasttoken": "lasttoken"}.get(mode, f"{mode}_tokens"))
-    if unsupported := [name for name in named if name not in POOLINGS]:
-        known = ", ".join(POOLINGS)
-        raise UserError(str(file), f"pooling {unsupported[0]!r} is not supported (known: {known})", "use another model")
-    if held.get("include_prompt") is False:
-        raise UserError(str(file), "include_prompt=False is not supported", "use another model")
-    return named
+    def save(self, folder: Path) -> None:
+        """Write what makes the folder of a saved model one of sentence-transformers: modules.json and what it names."""
+        write_pipeline(self.pipeline, folder, int(self._config["d_model"]))
