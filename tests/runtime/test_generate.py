@@ -202,9 +202,9 @@ def test_a_broken_generation_config_is_named(content: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("family", ["gru", "lstm", "transformer"])
 def test_models_of_our_own_write_what_they_score_highest(family: str) -> None:
     if family == "transformer":
-        model = dougong.build(family, vocab_size=40, d_model=16, n_layers=1, n_heads=2, d_ff=20, seed=2)
+        model = dougong.build(family, vocab_size=61, d_model=16, n_layers=1, n_heads=2, d_ff=20, seed=2)
     else:
-        model = dougong.build(family, vocab_size=40, d_model=16, n_layers=2, head="causal-language", seed=2)
+        model = dougong.build(family, vocab_size=61, d_model=16, n_layers=2, head="causal-language", seed=2)
     with torch.no_grad():
         for weight in model.parameters():
             weight.copy_(torch.randn_like(weight) * 0.7 if weight.dim() > 1 else weight)
