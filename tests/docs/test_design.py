@@ -1,0 +1,313 @@
+"""The table of the design page, row by row, in models as they are built."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import pkgutil
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import dougong
+from dougong.frames.branch import Add, Block, Branch, Replace
+from dougong.frames.stack import Stack
+from dougong.heads.classify import Average, Beside, Classify, First, Mean, Token
+from dougong.heads.language import Capped, Project, Tied
+from dougong.parts.attention import Attention, Memory, NormalisedHeads, Reading, SoftCap, multi_head_attention
+from dougong.parts.context import Context
+from dougong.parts.convolution import Parallel
+from dougong.parts.experts import Experts
+from dougong.parts.feedforward import Activation, FeedForward, GatedFeedForward
+from dougong.parts.masks import Causal, Window
+from dougong.parts.norms import RMSNorm
+from dougong.parts.positions import AtEveryLayer, Learned, RelativeBuckets, Rotary, Sinusoidal, Sinusoidal2d
+from dougong.parts.recurrence import Recurrence
+
+DOCS = Path(__file__).parents[2] / "docs"
+HEADS = {"docs/design.md": "How each of these is expressed", "docs/zh/design.md": "下列各项如何不用开关来表达"}
+SMALL = {"vocab_size": 29, "d_model": 16, "n_heads": 4, "n_layers": 3, "d_ff": 24}
+D = 16
+
+
+def made(name: str, **changes: Any) -> Any:
+    """A small model of a family."""
+    known = dougong.families()[name].arguments
+    return dougong.build(name, **{key: value for key, value in SMALL.items() if key in known}, **changes)
+
+
+def bodies(model: nn.Module, branch: str = "attention", side: str = "body") -> list[Any]:
+    """That branch's body in every block."""
+    return [getattr(block, branch).body for block in getattr(model, side).blocks]
+
+
+def two_sentences() -> bool:
+    model, tokens = made("bert").eval(), torch.tensor([[3, 4, 5]])
+    plain, second = model(tokens), model(tokens, types=torch.tensor([[0, 1, 1]]))
+    return model.embedding.types.shape == (2, D) and not torch.allclose(plain.hidden, second.hidden)
+
+
+def shifted() -> bool:
+    positions = [made("roberta", offset=5).body.positions["all"], made("bart").decoder.positions["all"]]
+    return [(type(each), each.offset) for each in positions] == [(Learned, 5), (Learned, 2)]
+
+
+def local_and_global() -> bool:
+    model = made("modernbert", window=128, global_every=2)
+    masks = {block.kind: block.attention.body.mask for block in model.body.blocks}
+    kinds = {kind: type(part) for kind, part in model.body.positions.items()}
+    first, second = (block.attention.before for block in model.body.blocks[:2])
+    return (
+        kinds == {"local": Rotary, "global": Rotary}
+        and masks["local"] == Window(64, 64)
+        and masks["global"].parts() == ()
+        and isinstance(first, nn.Identity)
+        and isinstance(second, nn.LayerNorm)
+    )
+
+
+def longer() -> bool:
+    kinds = [{"kind": "linear", "factor": 2.0}, {"kind": "yarn", "factor": 2.0, "original_length": 8}]
+    parts = [made("llama", rope_scaling=kind).body.positions["all"].scaling for kind in kinds]
+    return len({type(part) for part in parts}) == 2 and all(hasattr(part, "stretch") for part in parts)
+
+
+def windows() -> bool:
+    sliding = Causal() & Window(4095, 0)
+    mixed = {attention.mask for attention in bodies(made("qwen2", window=4096, local_from=1))}
+    also = {attention.mask for attention in bodies(made("gemma2", n_kv_heads=2, d_head=4, window=4096))}
+    every = {attention.mask for attention in bodies(made("mistral", n_kv_heads=2, window=4096))}
+    return every == {sliding} and mixed == also == {sliding, Causal()}
+
+
+def some_biases() -> bool:
+    attention = bodies(made("qwen2"))[0]
+    sides = (attention.query, attention.key, attention.value, attention.output)
+    return [side.bias is not None for side in sides] == [True, True, True, False]
+
+
+def normalised() -> bool:
+    heads = bodies(made("qwen3", d_head=6))[0].heads
+    return isinstance(heads, NormalisedHeads) and heads.query.weight.shape == heads.key.weight.shape == (6,)
+
+
+def experts() -> bool:
+    return all(isinstance(body, Experts) for body in bodies(made("mixtral", n_kv_heads=2), "feed_forward"))
+
+
+def gemma(**changes: Any) -> Any:
+    return made("gemma2", n_kv_heads=2, d_head=4, **changes)
+
+
+def caps() -> bool:
+    model, without = gemma(), gemma(score_cap=None, logit_cap=None)
+    scores = [attention.scores for attention in bodies(model)]
+    return (
+        all(isinstance(each, SoftCap) and each.cap == 50.0 for each in scores)
+        and isinstance(model.head, Capped)
+        and model.head.cap.cap == 30.0
+        and bodies(without)[0].scores is None
+        and not isinstance(without.head, Capped)
+    )
+
+
+def sandwich() -> bool:
+    model = gemma(query_scale=9)
+    branches = [branch for block in model.body.blocks for branch in block.children()]
+    norms = [norm for branch in branches for norm in (branch.before, branch.inside)]
+    scaled = model.embedding.scale == 4.0 and bodies(model)[0].scale == 1 / 3
+    return scaled and all(isinstance(norm, RMSNorm) and norm.offset == 1.0 for norm in norms)
+
+
+def buckets() -> bool:
+    model = made("t5", d_head=4)
+    parts = [model.encoder.positions["all"], model.decoder.positions["all"]]
+    return (
+        all(isinstance(part, RelativeBuckets) for part in parts)
+        and [part.bidirectional for part in parts] == [True, False]
+        and {attention.scale for attention in bodies(model, side="encoder")} == {1.0}
+    )
+
+
+def versions() -> bool:
+    old, new = made("t5", d_head=4), made("t5", d_head=4, gated=True, tied=False, scaled=False)
+    return (
+        type(bodies(old, "feed_forward", "encoder")[0]) is FeedForward
+        and isinstance(old.head, Tied)
+        and old.head.scale == 1 / math.sqrt(D)
+        and type(bodies(new, "feed_forward", "encoder")[0]) is GatedFeedForward
+        and isinstance(new.head, Project)
+    )
+
+
+def marian() -> bool:
+    model = made("marian")
+    positions = model.decoder.positions["all"]
+    return isinstance(positions, Sinusoidal) and not positions.interleaved and model.head.bias.shape == (29,)
+
+
+def one_table() -> bool:
+    models = [made("t5", d_head=4), made("bart"), made("marian")]
+    return all(
+        model.source_embedding is model.target_embedding and model.head.weight is model.source_embedding.weight
+        for model in models
+    )
+
+
+PICTURE = {"image_size": 8, "patch_size": 4, "n_classes": 3}
+
+
+def two_tokens() -> bool:
+    model = made("deit", **PICTURE)
+    assert isinstance(model.head, Average)
+    pools = [head.pool for head in model.head.heads.values()]
+    return (
+        model.embedding.n_prefix == 2
+        and isinstance(pools[0], First)
+        and type(pools[1]) is Token
+        and pools[1].index == 1
+    )
+
+
+def scaled_branches() -> bool:
+    model = made("dinov2", **PICTURE)
+    rule = model.body.blocks[0].attention.residual
+    assert isinstance(model.head, Classify) and isinstance(model.head.pool, Beside)
+    first, mean = model.head.pool.pools
+    return (
+        isinstance(rule, Add)
+        and rule.scale.shape == (D,)
+        and isinstance(first, First)
+        and (type(mean), mean.skip) == (Mean, 1)
+    )
+
+
+def beside() -> bool:
+    x, one, other = (
+        torch.randn(2, 3, D),
+        multi_head_attention(D, 4),
+        FeedForward(nn.Identity(), nn.Identity(), nn.ReLU()),
+    )
+    norms = [nn.LayerNorm(D), RMSNorm(D)]
+    sides = [Branch(body, before=norm, residual=Replace()) for body, norm in zip((one, other), norms, strict=True)]
+    found = Branch(Parallel(sides, join="sum"))(x)
+    return torch.allclose(found, x + one(norms[0](x)) + other(norms[1](x)), atol=1e-6)
+
+
+def both_directions() -> bool:
+    block = Block(recurrence=Branch(Recurrence("lstm", D, D, bidirectional=True), residual=Replace()))
+    x = torch.randn(1, 4, D)
+    later = x.clone()
+    later[:, -1] += 1
+    return block(x).shape[:2] == (1, 4) and not torch.allclose(block(x)[:, 0], block(later)[:, 0])
+
+
+def object_queries() -> bool:
+    cross = multi_head_attention(D, 4, source=Memory())
+    decoder = Stack(
+        [Block(own=Branch(multi_head_attention(D, 4)), cross=Branch(cross))],
+        positions=AtEveryLayer(Learned(5, D)),
+        memory_positions=AtEveryLayer(Sinusoidal2d(D)),
+    )
+    return decoder(torch.zeros(2, 5, D), memory=torch.randn(2, 6, D), grid=(2, 3)).std(1).min() > 0
+
+
+class Reduced(nn.Module):
+    """Keys and values from every second row and column."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(D, D, 2, 2)
+
+    def forward(self, x: torch.Tensor, context: Context) -> Reading:
+        """(B, h w, D) to a quarter of it."""
+        assert context.grid is not None
+        return Reading(self.convolution(x.mT.unflatten(2, context.grid)).flatten(2).mT)
+
+
+def reduced_keys() -> bool:
+    attention, context = multi_head_attention(D, 4, source=Reduced()), Context(grid=(4, 6))
+    x = torch.randn(2, 24, D)
+    return attention(x, context).shape == x.shape and attention.weights(x, context).shape == (2, 4, 24, 6)
+
+
+class Mixing(nn.Module):
+    """A depthwise convolution over the grid."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(D, D, 3, padding=1, groups=D)
+
+    def forward(self, x: torch.Tensor, context: Context) -> torch.Tensor:
+        """(B, h w, F) to the same."""
+        assert context.grid is not None
+        return self.convolution(x.mT.unflatten(2, context.grid)).flatten(2).mT
+
+
+def mixing() -> bool:
+    network = FeedForward(nn.Linear(D, D), nn.Linear(D, D), Activation("gelu"), mix=Mixing())
+    x, other = torch.randn(1, 12, D), torch.randn(1, 12, D)
+    other[:, 0] = x[:, 0]
+    return not torch.allclose(network(x, Context(grid=(3, 4)))[:, 0], network(other, Context(grid=(3, 4)))[:, 0])
+
+
+def query_only() -> bool:
+    norm = nn.LayerNorm(D)
+    sides = [nn.Linear(D, D) for _ in range(4)]
+    attention = Attention(nn.Sequential(norm, sides[0]), *sides[1:], n_heads=4)
+    plain, x = Attention(*sides, n_heads=4), torch.randn(2, 5, D)
+    branch = Branch(attention, residual=Add(shortcut=norm))
+    by_hand = norm(x) + plain.mix(attention.weights(x), x)
+    return torch.allclose(branch(x), by_hand, atol=1e-6) and not torch.allclose(plain(x), attention(x))
+
+
+ROWS: list[tuple[str, Callable[[], bool]]] = [
+    ("BERT's two sentences", two_sentences), ("RoBERTa's and BART's", shifted),
+    ("ModernBERT's local", local_and_global), ("Llama 3's longer texts", longer),
+    ("Mistral's sliding window", windows), ("Qwen2's biases", some_biases), ("Qwen3's normalised heads", normalised),
+    ("Mixtral's experts", experts), ("Gemma 2's soft caps", caps), ("Gemma 2's norms", sandwich),
+    ("T5's bias", buckets), ("T5's two versions", versions), ("Marian's", marian), ("one table", one_table),
+    ("DeiT's two tokens", two_tokens), ("DINOv2's", scaled_branches), ("branches side by side", beside),
+    ("a bidirectional LSTM", both_directions), ("DETR's object queries", object_queries),
+    ("SegFormer's reduced keys", reduced_keys), ("SegFormer's mixing", mixing), ("SASRec's", query_only),
+]  # fmt: skip
+
+
+def rows_of(page: str) -> list[str]:
+    """The table's rows."""
+    text = (DOCS.parent / page).read_text(encoding="utf-8")
+    section = text[text.index(f"## {HEADS[page]}") :]
+    return re.findall(r"^\| .*$", section[: section.index("\n## ", 3)], re.MULTILINE)[1:]
+
+
+@pytest.mark.parametrize("number", range(len(ROWS)), ids=[row for row, _ in ROWS])
+def test_the_code_is_as_the_row_says(number: int) -> None:
+    torch.manual_seed(0)
+    start, holds = ROWS[number]
+    assert rows_of("docs/design.md")[number].startswith(f"| {start}")
+    assert holds()
+
+
+@pytest.mark.parametrize("page", HEADS)
+def test_every_row_is_looked_at_and_names_parts_that_exist(page: str) -> None:
+    rows = rows_of(page)
+    assert len(rows) == len(ROWS)
+    known = {"Sequential", "Linear", "ReLU", "True", "False"}
+    for room in ("parts", "frames", "heads"):
+        package = importlib.import_module(f"dougong.{room}")
+        for module in pkgutil.iter_modules(package.__path__):
+            known |= set(vars(importlib.import_module(f"dougong.{room}.{module.name}")))
+    named = {
+        name for row in rows for code in re.findall("`([^`]+)`", row) for name in re.findall(r"\b[A-Z]\w{3,}\b", code)
+    }
+    assert len(named) > 20 and named <= known, named - known
+
+
+def test_both_languages_name_the_same_code() -> None:
+    spans = [[set(re.findall(r"\b[A-Z]\w{3,}(?=\()", row)) for row in rows_of(page)] for page in HEADS]
+    assert spans[0] == spans[1]
