@@ -171,7 +171,7 @@ def test_the_model_stays_as_it_was_and_the_graph_is_float32(dtype: torch.dtype, 
 def test_weights_that_are_too_many_lie_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 1000)
     model = shake(built("textcnn", d_model=16))
-    export(model, tmp_path / "small.onnx")
+    assert export(model, tmp_path / "small.onnx", opset=21)["opset"] == 21
     assert (tmp_path / "small.onnx.data").stat().st_size > 1000
     assert {entry.name for entry in tmp_path.iterdir()} == {"small.onnx", "small.onnx.data"}
     assert all(check["passed"] for check in compare(model, tmp_path / "small.onnx"))
@@ -196,6 +196,9 @@ def test_what_cannot_be_exported_is_refused_with_the_reason(tmp_path: Path) -> N
     with pytest.raises(FailureError, match=r"cannot be exported to ONNX: .*data-dependent") as raised:
         export(Stubborn(), tmp_path / "graph")
     assert "\n" not in str(raised.value) and not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match="cannot write version 7 of this graph"):
+        export(built("gru, patches of a picture"), tmp_path / "graph", opset=7)
+    assert not list(tmp_path.iterdir())
     with pytest.raises(UserError, match="Linear"):
         export(nn.Linear(2, 2), tmp_path / "graph")
 

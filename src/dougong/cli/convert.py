@@ -88,5 +88,5 @@ def _graph(source: str, target: Path) -> dict[str, Any]:
         for check in found["checks"]
     ]  # fmt: skip
     console.table("", ["batch", "length", "output", "largest difference", "allowed"], rows)
-    console.say(f"{source} is now in {target}, as an ONNX graph; onnxruntime computes the same, see onnx.json")
+    console.say(f"{source} is now in {target}, as an ONNX graph; onnxruntime computes the same")
     return {"source": source, "target": str(target), "layout": "onnx", **found}

@@ -57,12 +57,13 @@ def export(
         model takes, ``opset``, ``versions``.
 
     Raises:
-        UserError: a package is missing, the target is not empty, or this is no model of ours.
+        UserError: a package is missing, the target is not empty, this is no model of ours, or torch cannot write the
+            version of the operators that is asked for.
         FailureError: torch cannot export it, or the two differ by more than the tolerance. Nothing is written then.
     """
     require()
     target = Path(target)
-    alone = target.suffix == ".onnx"
+    alone = target.suffix == ".onnx" and not target.is_dir()
     refuse(target)
     model = twin(model)
     program = graph(model, opset)

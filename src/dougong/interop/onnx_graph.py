@@ -108,6 +108,7 @@ def graph(model: nn.Module, opset: int | None = None) -> Any:
     """The graph of a twin, as a program of torch.onnx.
 
     Raises:
+        UserError: torch cannot write this version of the operators.
         FailureError: torch cannot export it.
     """
     read = ports(model)
@@ -137,6 +138,11 @@ def graph(model: nn.Module, opset: int | None = None) -> Any:
         reason = str(error.__cause__ or error).strip() or type(error).__name__
         raise FailureError(f"this model cannot be exported to ONNX: {reason.splitlines()[0]}") from error
     assert program is not None
+    written = program.model.opset_imports[""]
+    if opset is not None and written != opset:  # torch goes on with another
+        raise UserError(
+            "opset", f"torch cannot write version {opset} of this graph", f"leave it out, or give {written}"
+        )
     for node in program.model.graph.all_nodes():  # where in our files a node comes from, with the paths of this machine
         node.metadata_props.clear()
     return program
