@@ -109,6 +109,7 @@ def link(folder: Path) -> None:
     (folder / "model.safetensors").symlink_to((folder.parent / "elsewhere.safetensors").resolve())
 
 
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 NORM, WORDS = "bert.embeddings.LayerNorm.weight", "bert.embeddings.word_embeddings.weight"
 FAULTS: list[Callable[[Path], None]] = [
     lambda folder: (folder / "config.json").unlink(),
@@ -127,6 +128,7 @@ FAULTS: list[Callable[[Path], None]] = [
     tensors(lambda held: held[WORDS][3].fill_(float("nan"))),
     program,
     link,
+    lambda folder: (folder / "vocab.txt").write_text("\n".join([*SPECIAL, *(f"word{i}" for i in range(30))])),
 ]
 
 
