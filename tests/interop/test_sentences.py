@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from support.numbers import shake
 from torch import Tensor
 
 import dougong
 from dougong.data.tokenizing import Tokenizer
 from dougong.errors import UserError
 from dougong.interop.sentences import POOLINGS, Embedder
-from support.numbers import shake
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the a cat dog sat ran Query : query passage on mat . , ##s Cat".split()
 TEXTS = ["the cat sat on the mat .", "a dog", "dogs ran , a cat ran , the dogs sat on a mat . " * 3, "[MASK] Cat Dog",
@@ -167,7 +167,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="way of pooling"):
         Embedder(embed.model, pooling=["median"])
     with pytest.raises(UserError, match="not loaded from a folder"):
-        Embedder(dougong.build("bert-tiny" if "bert-tiny" in dougong.sizes() else "bert-base", device="meta")).tokenizer
+        Embedder(dougong.build("bert-base", device="meta")).embed("a cat")
     config = json.loads((folder / "1_Pooling" / "config.json").read_text())
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({**config, "embedding_dimension": 99}))
     with pytest.raises(UserError, match="takes vectors of 99, the model gives 12"):
