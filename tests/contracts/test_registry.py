@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.numbers import assert_different, assert_equal_to_rounding, shake
-from support.small import LENGTH, TARGET_LENGTH, VARIANTS, built, inputs_of, is_pair, is_picture, run
+from support.small import LENGTH, TARGET_LENGTH, VARIANTS, built, inputs_of, is_pair, is_picture, is_towers, run
 from torch import Tensor, nn
 
 import dougong
@@ -22,7 +22,8 @@ from dougong.parts.cache import Cache
 
 EACH = pytest.mark.parametrize("name", list(VARIANTS))
 LENGTHS, TARGET_LENGTHS = torch.tensor([LENGTH, 2, 5]), torch.tensor([3, TARGET_LENGTH, 1])
-SEQUENCES = [name for name in VARIANTS if not is_picture(dougong.build(VARIANTS[name], device="meta"))]
+MODELS = {name: dougong.build(config, device="meta") for name, config in VARIANTS.items()}
+SEQUENCES = [name for name, model in MODELS.items() if not is_picture(model) and not is_towers(model)]
 
 
 def test_every_family_is_swept() -> None:
@@ -40,6 +41,9 @@ def test_shapes_and_features_are_as_announced(name: str) -> None:
         assert answer.shape == (3, inputs[-1].shape[1], config["output_dim"])
         return
     output = model(*inputs)
+    if is_towers(model):
+        assert output.logits.shape == (3, 3) and output.images.shape == output.texts.shape == (3, config["d_out"])
+        return
     (info, *_), last = model.feature_info, model.feature_info[-1]
     if is_picture(model) and isinstance(model.body, Pyramid):
         assert len(output.features) == len(model.feature_info) == len(config["layers"])
@@ -108,7 +112,7 @@ def test_a_batch_equals_one_by_one(name: str) -> None:
     model = shake(built(name))
     inputs = inputs_of(model)
     with torch.no_grad():
-        if is_picture(model):
+        if is_picture(model) or is_towers(model):
             alone = torch.cat([run(model, tuple(side[row : row + 1] for side in inputs)) for row in range(3)])
             assert_equal_to_rounding(run(model, inputs), alone)
             assert_different(run(model, inputs), alone.roll(1, 0))

@@ -64,6 +64,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
              "d_ff": 24},
     "marian": {"architecture": "marian", **TOKENS, "d_model": 16, "n_layers": 1, "n_decoder_layers": 2, "n_heads": 4,
                "d_ff": 24},
+    "clip": {"architecture": "clip", "image_size": 8, "patch_size": 4, "d_vision": 12, "n_vision_layers": 2,
+             "n_vision_heads": 3, "d_vision_ff": 20, **TOKENS, "max_length": 13, "d_text": 8, "n_text_layers": 1,
+             "n_text_heads": 2, "d_text_ff": 10, "d_out": 6, "end": 16, "scale": 0.5},
     "vectors": {"architecture": "vectors", "input_dim": 6, "output_dim": 4, "nhead": 2, "num_layers": 2, "d_model": 16},
     "vectors, with a target": {"architecture": "vectors", "input_dim": 6, "output_dim": 4, "nhead": 2, "num_layers": 1,
                                "d_model": 16, "target_dim": 5},
@@ -79,6 +82,10 @@ def built(name: str, seed: int = 0, **arguments: Any) -> nn.Module:
 
 def is_picture(model: nn.Module) -> bool:
     return model.input_kind == "image"
+
+
+def is_towers(model: nn.Module) -> bool:
+    return model.input_kind == "image_text"
 
 
 def is_pair(model: nn.Module) -> bool:
@@ -105,6 +112,9 @@ def run(
     if isinstance(model, Transformer):
         target = {"target": inputs[1], "target_lengths": target_lengths} if len(inputs) > 1 else {}
         return model(inputs[0], lengths, **target)
+    if is_towers(model):
+        output = model(*inputs, lengths)
+        return torch.cat((output.images, output.texts), -1) * model.scale
     if is_pair(model):
         output = model(*inputs, lengths, target_lengths)
     else:

@@ -128,6 +128,13 @@ def shrunken(config: dict[str, Any]) -> dict[str, Any]:
             small[key] = min(small[key], most)
     if isinstance(small.get("d_ff"), int) and isinstance(config.get("d_model"), int):
         small["d_ff"] = min(small["d_ff"], max(1, HEAD_WIDTH * MOST_HEADS * config["d_ff"] // config["d_model"]))
+    for tower in ("vision", "text"):  # CLIP's two
+        width, several = f"d_{tower}", f"n_{tower}_heads"
+        if width in small:
+            small[several] = min(small[several], MOST_HEADS)
+            small[width] = min(small[width], small[several] * HEAD_WIDTH)
+            small[f"{width}_ff"] = max(1, small[f"{width}_ff"] * small[width] // config[width])
+            small[f"n_{tower}_layers"] = min(small[f"n_{tower}_layers"], MOST["n_layers"])
     for key in ("n_heads", "nhead"):
         if key in small:
             small[key] = min(small[key], MOST_HEADS)
@@ -205,7 +212,8 @@ def verify(
         inputs = module.example_inputs(batch, length, device=device)  # type: ignore[operator]
     tensors = [value for value in inputs if isinstance(value, Tensor)]
     sequence = getattr(module, "input_kind", "image") != "image"
-    length = int(tensors[0].shape[1]) if sequence else None
+    # of a picture and a text, the text has the length
+    length = int(next(tensor for tensor in tensors if tensor.dim() <= 3).shape[1]) if sequence else None
     formula = forward_formula(config, len(tensors[0]), length) if isinstance(config, dict) else None
     rows = compare(module, inputs, speed, formula, rounds)
     parameters = sum(parameter.numel() for parameter in module.parameters())

@@ -59,6 +59,13 @@ def ports(model: nn.Module) -> list[Port]:
     batch = {0: "batch"}
     if kind == "image":
         return [Port("pixels", batch, (None, *given[0].shape[1:]))]
+    if kind == "image_text":
+        bound = int(model.config["vocab_size"])  # type: ignore[index]
+        return [
+            Port("pixels", {0: "pictures"}, (None, *given[0].shape[1:])),
+            Port("tokens", {0: "texts", 1: "length"}, (None, None), "integer", bound),
+            Port("lengths", {0: "texts"}, (None,), "lengths"),
+        ]
     sides = zip(("source", "target"), ("source_length", "target_length"), given, strict=False)
     if not kind.endswith("_pair"):
         sides = zip((kind,), ("length",), given, strict=True)
@@ -80,11 +87,12 @@ def ports(model: nn.Module) -> list[Port]:
 
 def longest(model: nn.Module) -> int | None:
     """How many tokens a row may have; None where nothing bounds that."""
-    return min((part.max_length for part in model.modules() if isinstance(part, Learned)), default=None)
+    read = model.get_submodule("texts") if getattr(model, "input_kind", "") == "image_text" else model
+    return min((part.max_length for part in read.modules() if isinstance(part, Learned)), default=None)
 
 
 def answers(model: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
-    """What the graph gives for what it reads: logits, where the model has a head, and hidden; or one output."""
+    """What the graph gives: logits, where the model has a head, and hidden; CLIP's vectors; or one output."""
     if isinstance(model, Transformer):
         pair = {"target": inputs[1], "target_lengths": inputs[3]} if len(inputs) > 2 else {}
         return {"output": model(inputs[0], inputs[-1] if not pair else inputs[2], **pair)}
@@ -92,7 +100,7 @@ def answers(model: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
         output: Output = model(*inputs[:2], types=inputs[2])
     else:
         output = model(*inputs)
-    found = {"logits": output.logits, "hidden": output.hidden}
+    found = {name: getattr(output, name, None) for name in ("logits", "hidden", "images", "texts")}
     return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
@@ -112,8 +120,9 @@ def graph(model: nn.Module, opset: int | None = None) -> Any:
         FailureError: torch cannot export it.
     """
     read = ports(model)
-    sizes = {"batch": 2, "length": 5, "source_length": 5, "target_length": 3}
+    sizes = {"length": 5, "source_length": 5, "target_length": 3}
     sizes = {axis: min(size, longest(model) or size) for axis, size in sizes.items()}
+    sizes |= {"batch": 2, "pictures": 2, "texts": 3}
     inputs = tuple(_example(port, sizes) for port in read)
     with torch.no_grad():
         given = list(answers(model, inputs))
@@ -151,7 +160,7 @@ def graph(model: nn.Module, opset: int | None = None) -> Any:
 def _example(port: Port, sizes: dict[str, int]) -> Tensor:
     shape = [sizes[port.axes[axis]] if size is None else size for axis, size in enumerate(port.shape)]
     if port.kind == "lengths":
-        return torch.full(shape, min(2, *sizes.values()))
+        return torch.ones(shape, dtype=torch.long)
     return torch.zeros(shape) if port.kind == "float" else torch.zeros(shape, dtype=torch.long)
 
 

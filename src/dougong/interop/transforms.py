@@ -147,3 +147,16 @@ class Then(Transform):
     def write(self, ours: list[Tensor]) -> list[Tensor]:
         """Second backwards, then first."""
         return self.first.write(self.second.write(ours))
+
+
+@dataclass(frozen=True)
+class Row(Transform):
+    """A first axis of length one here that they do not have (CLIP's class token)."""
+
+    def read(self, theirs: list[Tensor], shapes: Sequence[torch.Size]) -> list[Tensor]:
+        """(...) to (1, ...)."""
+        return [tensor[None] for tensor in theirs]
+
+    def write(self, ours: list[Tensor]) -> list[Tensor]:
+        """(1, ...) to (...)."""
+        return [tensor[0] for tensor in ours]

@@ -97,6 +97,7 @@ class PatchEmbedding(nn.Module):
         channels: of the picture.
         d_model: D.
         n_prefix: learned tokens put first: 1 class token in ViT, 2 tokens in DeiT, 0 for none.
+        bias: of the linear layer.
 
     Raises:
         ValueError: the patches do not divide the picture.
@@ -105,7 +106,14 @@ class PatchEmbedding(nn.Module):
     kind = "image"
 
     def __init__(
-        self, image_size: tuple[int, int], patch_size: tuple[int, int], channels: int, d_model: int, n_prefix: int = 0
+        self,
+        image_size: tuple[int, int],
+        patch_size: tuple[int, int],
+        channels: int,
+        d_model: int,
+        n_prefix: int = 0,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         if image_size[0] % patch_size[0] or image_size[1] % patch_size[1]:
@@ -114,7 +122,7 @@ class PatchEmbedding(nn.Module):
             )
         self.image_size, self.patch_size, self.channels, self.n_prefix = image_size, patch_size, channels, n_prefix
         self.grid = (image_size[0] // patch_size[0], image_size[1] // patch_size[1])
-        self.project = nn.Conv2d(channels, d_model, patch_size, patch_size)
+        self.project = nn.Conv2d(channels, d_model, patch_size, patch_size, bias=bias)
         self.prefix = gaussian(n_prefix, d_model, std=0.02) if n_prefix else None
 
     @property

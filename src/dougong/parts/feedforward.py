@@ -8,7 +8,8 @@ from dougong.parts.context import Context
 
 
 class Activation(nn.Module):
-    """An element-wise function by its name in torch.nn.functional (relu, gelu, silu, tanh, ...), or `gelu_tanh`.
+    """An element-wise function by its name in torch.nn.functional (relu, gelu, silu, tanh, ...), or one of two
+    approximations of gelu, `gelu_tanh` and `gelu_quick` (Hendrycks and Gimpel 2016, section 2).
 
     Raises:
         ValueError: torch has no such function.
@@ -17,13 +18,15 @@ class Activation(nn.Module):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
-        if name != "gelu_tanh" and not callable(getattr(nn.functional, name, None)):
+        if name not in ("gelu_tanh", "gelu_quick") and not callable(getattr(nn.functional, name, None)):
             raise ValueError(f"no activation {name!r} in torch.nn.functional; try relu, gelu, gelu_tanh or silu")
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same."""
-        if self.name == "gelu_tanh":  # the approximation of Hendrycks and Gimpel 2016, section 2
+        if self.name == "gelu_tanh":
             return nn.functional.gelu(x, approximate="tanh")
+        if self.name == "gelu_quick":
+            return x * (1.702 * x).sigmoid()
         return getattr(nn.functional, self.name)(x)
 
     def extra_repr(self) -> str:

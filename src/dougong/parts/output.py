@@ -15,12 +15,14 @@ class Output:
 
     Args:
         hidden: the last hidden states, (B, L, D), or the last feature map, (B, C, h, w).
-        logits: (B, C) for classes, (B, L, V) for tokens.
+        logits: (B, C) for classes, (B, L, V) for tokens, (B, B) for pairs of pictures and texts.
         features: the maps of a pyramid, finest first, each (B, C, h, w).
         boxes: (B, N, 4), centre x, centre y, width, height, as shares of the picture.
         masks: (B, C, h, w) scores of classes by pixel.
         cache: what to hand in at the next step.
         memory: the encoder's hidden states, (B, S, D).
+        images: (B, P) unit vectors of pictures.
+        texts: (B, P) unit vectors of texts, to be compared with those of pictures.
     """
 
     hidden: Tensor | None = None
@@ -30,6 +32,8 @@ class Output:
     masks: Tensor | None = None
     cache: Cache | None = None
     memory: Tensor | None = None
+    images: Tensor | None = None
+    texts: Tensor | None = None
 
 
 @dataclass(frozen=True)
