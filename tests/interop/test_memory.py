@@ -47,7 +47,6 @@ def as_bin(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("kind", ["gpt2", "gpt2.bin", "bert"])
 def test_peak_memory_is_that_of_the_weights(kind: str, tmp_path: Path) -> None:
     for name, width in (("tiny", 8), ("whole", 768)):
