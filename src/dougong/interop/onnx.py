@@ -38,9 +38,11 @@ def export(
     - pictures: ``pixels`` (B, 3, h, w);
     - sequences: ``tokens`` (B, L) or ``vectors`` (B, L, d_input), and ``lengths`` (B,); with ``types`` (B, L) where the
       model tells kinds of token apart;
-    - encoder-decoders: ``source``, ``target``, ``source_lengths``, ``target_lengths``.
+    - encoder-decoders: ``source``, ``target``, ``source_lengths``, ``target_lengths``;
+    - pictures and texts, as many of each as you like: ``pixels``, and ``tokens`` with ``lengths``.
 
-    It gives ``logits``, where the model has a head, and ``hidden``; what it gives at padding means nothing.
+    It gives ``logits``, where the model has a head, and ``hidden``; of pictures and texts the scores of all pairs as
+    ``logits``, and the vectors ``images`` and ``texts``. What it gives at padding means nothing.
 
     Args:
         model: made by `dougong.build` or `dougong.load`.
@@ -135,6 +137,7 @@ def _compare(model: nn.Module, session: Any, tolerance: float, seed: int) -> lis
     for batch, length in dict.fromkeys((b, min(size, most or size)) for b, size in CASES):
         short = max(1, length - 2)
         sizes = {"batch": batch, "length": length, "source_length": length, "target_length": short}
+        sizes |= {"pictures": batch + 1, "texts": batch}
         inputs = tuple(_random(port, sizes, generator) for port in read)
         ours = answers(model, inputs)
         theirs = session.run(list(ours), {p.name: each.numpy() for p, each in zip(read, inputs, strict=True)})
