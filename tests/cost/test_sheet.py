@@ -7,12 +7,14 @@ import json
 import pytest
 import torch
 from support.costed import deep
-from support.small import VARIANTS
+from support.small import VARIANTS, built
 
 import dougong
 from dougong.cost import CostSheet, cost
+from dougong.cost.costing import cache_bytes
 from dougong.cost.devices import at, parse, rates, table
 from dougong.errors import UserError
+from dougong.parts.cache import Cache
 
 CARD = "h100"
 ONE_OF_EACH = list({config["architecture"]: name for name, config in VARIANTS.items()}.values())
@@ -81,6 +83,22 @@ def test_cache_of_a_decoder() -> None:
     assert cost(deep("bert"), length=8, device=CARD).cache_per_token == 0
     grouped = cost({**deep("llama"), "n_heads": 4, "n_kv_heads": 1}, device=CARD).cache_per_token
     assert 4 * grouped == cost({**deep("llama"), "n_heads": 4, "n_kv_heads": 4}, device=CARD).cache_per_token
+
+
+@pytest.mark.parametrize("name", ["gpt2", "mistral", "gemma2", "t5", "bart", "qwen3"])
+def test_the_cache_is_what_a_model_holds_that_has_written(name: str) -> None:
+    model = built(name)
+    batch, length, source = 2, 9, 5
+    cache = Cache(length)
+    tokens, read = torch.randint(0, 17, (batch, length)), torch.randint(0, 17, (batch, source))
+    sides = (read,) if model.input_kind == "tokens_pair" else ()
+    with torch.no_grad():
+        model(*sides, tokens[:, :2], cache=cache)
+        for place in range(2, length):
+            model(*((None,) if sides else ()), tokens[:, place : place + 1], cache=cache)
+    assert batch * cache_bytes(model, 4, length, source) == cache.n_bytes > 0
+    assert batch * cache_bytes(model, 4, length + 7, source + 1) > cache.n_bytes
+    assert cache_bytes(built("clip"), 4, length, 0) == cache_bytes(built("bert"), 4, length, 0) == 0
 
 
 def test_several_devices() -> None:

@@ -40,7 +40,8 @@ def _vit(c: Config, length: int) -> int:
     embedding = 2 * 3 * rows * columns * d * patches
     teacher = bool(c.get("teacher"))  # a second token and a second layer of classes
     tokens = patches + (c.get("pool", "first") == "first") + teacher
-    return embedding + blocks(tokens, c["n_layers"], d, c["d_ff"]) + 2 * d * (c["n_classes"] or 0) * (1 + teacher)
+    answer = c["n_classes"] or (d if c.get("pooler") else 0)  # a pooler is as wide as the model
+    return embedding + blocks(tokens, c["n_layers"], d, c["d_ff"]) + 2 * d * answer * (1 + teacher)
 
 
 def _gpt2(c: Config, length: int) -> int:

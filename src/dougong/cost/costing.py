@@ -19,8 +19,9 @@ from dougong.cost.preparing import nn_bytes, prepare
 from dougong.cost.sheet import CostSheet, Flops, Memory, Seconds, Uncounted
 from dougong.cost.tracing import Call
 from dougong.errors import UserError, unknown
+from dougong.frames.towers import Towers
 from dougong.parts.attention import Attention
-from dougong.parts.masks import Causal
+from dougong.parts.masks import Causal, reach
 
 PRECISIONS = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
 # Optimizers by the states of a parameter's size that they keep, and the bytes that a step moves, in sizes of the
@@ -119,9 +120,10 @@ def _sheet(
     wide = 2 if mixed else 1  # gradients are traced in the narrow precision and kept in float32
     per_token = cache_per_token(model, PRECISIONS[precision])
     tokens = next((v.shape[1] for v in reversed(inputs) if isinstance(v, Tensor) and v.dim() > 1), 0)
-    own_batch = batch // count
+    source = next((v.shape[1] for v in inputs if isinstance(v, Tensor) and v.dim() > 1), 0)
+    own_batch, held = batch // count, cache_bytes(model, PRECISIONS[precision], tokens, source)
     inference_memory = Memory(
-        weights=narrow, activations=forward.peak, cache=per_token * own_batch * tokens, peak=narrow + forward.peak
+        weights=narrow, activations=forward.peak, cache=own_batch * held, peak=narrow + forward.peak
     )
     training_memory = Memory(
         weights=weights, gradients=learned, optimizer=states * learned,
@@ -178,18 +180,41 @@ def units(model: nn.Module) -> list[nn.Module]:
     return [block for blocks in deeper for block in blocks] or found
 
 
+def cached_layers(model: nn.Module, element_size: int) -> list[tuple[int, int | None]]:
+    """For each self-attention of a model that writes: bytes of one token's keys and values, and how far back it sees."""
+    if isinstance(model, Towers):  # its text tower reads forwards, and never writes
+        return []
+    found = []
+    for module in model.modules():
+        causal = isinstance(module, Attention) and any(isinstance(part, Causal) for part in module.mask.parts())
+        if isinstance(module, Attention) and causal and not module.cross:
+            width = sum(width_out(side) for side in (module.key, module.value))
+            found.append((element_size * width, reach(module.mask)))
+    return found
+
+
 def cache_per_token(model: nn.Module, element_size: int) -> int:
     """Bytes of keys and values that one token of one sequence leaves in a decoder's cache; 0 for other models."""
-    total = 0
-    for module in model.modules():
-        if (
-            isinstance(module, Attention)
-            and not module.cross
-            and any(isinstance(p, Causal) for p in module.mask.parts())
-        ):
-            sides = [width_out(side) for side in (module.key, module.value)]
-            total += element_size * sum(sides)
-    return total
+    return sum(size for size, _ in cached_layers(model, element_size))
+
+
+def cache_bytes(model: nn.Module, element_size: int, tokens: int, source: int) -> int:
+    """Bytes of the whole cache of one sequence, as `dougong.parts.cache.Cache` holds it.
+
+    Args:
+        model: of any kind.
+        element_size: bytes of a number.
+        tokens: that are written, those read before them included.
+        source: tokens that an encoder has read, whose keys and values cross-attention keeps.
+    """
+    own = sum(
+        size * (tokens if back is None else min(tokens, 2 * (back + 1)))
+        for size, back in cached_layers(model, element_size)
+    )
+    if not own:
+        return 0
+    crosses = [part for part in model.modules() if isinstance(part, Attention) and part.cross]
+    return own + source * element_size * sum(width_out(side) for part in crosses for side in (part.key, part.value))
 
 
 def width_out(module: nn.Module) -> int:
