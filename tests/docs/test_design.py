@@ -17,14 +17,16 @@ from torch import nn
 import dougong
 from dougong.frames.branch import Add, Block, Branch, Replace
 from dougong.frames.stack import Stack
-from dougong.heads.classify import Average, Beside, Classify, First, Mean, Token
+from dougong.frames.towers import Towers
+from dougong.heads.classify import Average, Beside, Classify, First, Last, Mean, Token
+from dougong.heads.embed import Embed
 from dougong.heads.language import Capped, Project, Tied
 from dougong.parts.attention import Attention, Memory, NormalisedHeads, Reading, SoftCap, multi_head_attention
 from dougong.parts.context import Context
 from dougong.parts.convolution import Parallel
 from dougong.parts.experts import Experts
 from dougong.parts.feedforward import Activation, FeedForward, GatedFeedForward
-from dougong.parts.masks import Causal, Window
+from dougong.parts.masks import OPEN, Causal, Window
 from dougong.parts.norms import RMSNorm
 from dougong.parts.positions import AtEveryLayer, Learned, RelativeBuckets, Rotary, Sinusoidal, Sinusoidal2d
 from dougong.parts.recurrence import Recurrence
@@ -187,6 +189,20 @@ def scaled_branches() -> bool:
     )
 
 
+def two_towers() -> bool:
+    sizes = {f"{what}{side}{rest}": 2 if what == "n_" else D for side in ("vision", "text")
+             for what, rest in (("d_", ""), ("n_", "_layers"), ("n_", "_heads"), ("d_", "_ff"))}  # fmt: skip
+    model = made("clip", image_size=8, patch_size=4, max_length=7, d_out=6, end=28, **sizes)
+    heads = [model.pictures.head, model.texts.head]
+    masks = [{body.mask for body in bodies(tower)} for tower in (model.pictures, model.texts)]
+    return (
+        isinstance(model, Towers)
+        and all(isinstance(head, Embed) for head in heads)
+        and [type(head.pool) for head in heads] == [First, Last]
+        and masks == [{OPEN}, {Causal()}]
+    )
+
+
 def beside() -> bool:
     x, one, other = (
         torch.randn(2, 3, D),
@@ -272,7 +288,8 @@ ROWS: list[tuple[str, Callable[[], bool]]] = [
     ("Mistral's sliding window", windows), ("Qwen2's biases", some_biases), ("Qwen3's normalised heads", normalised),
     ("Mixtral's experts", experts), ("Gemma 2's soft caps", caps), ("Gemma 2's norms", sandwich),
     ("T5's bias", buckets), ("T5's two versions", versions), ("Marian's", marian), ("one table", one_table),
-    ("DeiT's two tokens", two_tokens), ("DINOv2's", scaled_branches), ("branches side by side", beside),
+    ("DeiT's two tokens", two_tokens), ("DINOv2's", scaled_branches), ("CLIP's", two_towers),
+    ("branches side by side", beside),
     ("a bidirectional LSTM", both_directions), ("DETR's object queries", object_queries),
     ("SegFormer's reduced keys", reduced_keys), ("SegFormer's mixing", mixing), ("SASRec's", query_only),
 ]  # fmt: skip
