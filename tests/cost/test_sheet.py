@@ -97,7 +97,8 @@ def test_the_cache_is_what_a_model_holds_that_has_written(name: str) -> None:
         for place in range(2, length):
             model(*((None,) if sides else ()), tokens[:, place : place + 1], cache=cache)
     assert batch * cache_bytes(model, 4, length, source) == cache.n_bytes > 0
-    assert batch * cache_bytes(model, 4, length + 7, source + 1) > cache.n_bytes
+    longer = batch * cache_bytes(model, 4, length + 7, source + 1)
+    assert longer > cache.n_bytes or (name == "mistral" and longer == cache.n_bytes)  # all of its layers have windows
     assert cache_bytes(built("clip"), 4, length, 0) == cache_bytes(built("bert"), 4, length, 0) == 0
 
 

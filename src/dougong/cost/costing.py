@@ -181,7 +181,7 @@ def units(model: nn.Module) -> list[nn.Module]:
 
 
 def cached_layers(model: nn.Module, element_size: int) -> list[tuple[int, int | None]]:
-    """For each self-attention of a model that writes: bytes of one token's keys and values, and how far back it sees."""
+    """For each self-attention of a model that writes: bytes of a token's keys and values, and how far back it sees."""
     if isinstance(model, Towers):  # its text tower reads forwards, and never writes
         return []
     found = []
