@@ -25,10 +25,11 @@ class FastLinears:
         suited = [part for part in model.modules() if _suits(part)] if _there() else []
         self.layers = [part for part in suited if isinstance(part, nn.Linear)]
         self.heads = [part for part in suited if isinstance(part, Tied)]
+        self._forwards = [_forward(layer) for layer in self.layers]
 
     def __enter__(self) -> None:
-        for layer in self.layers:
-            layer.__dict__["forward"] = _forward(layer)
+        for layer, forward in zip(self.layers, self._forwards, strict=True):
+            layer.__dict__["forward"] = forward
         for head in self.heads:
             head.__dict__["multiply"] = linear
 
