@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from dougong.errors import UserError
+from dougong.tasks.scores import interval
 from dougong.training import compare
-from dougong.training.asking import evaluate, interval, predict
+from dougong.training.asking import evaluate, predict
 from dougong.training.comparison import Comparison, holm, paired_test, t_interval
 from dougong.training.measuring import latency, peak_memory
 from tests.training.conftest import SMALL

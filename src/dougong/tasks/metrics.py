@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dougong.parts.output import Output
+from dougong.tasks.scores.calibration import Calibration
 from dougong.tasks.task import Batch
-
-BINS = 15
 
 
 class ClassificationMetrics:
@@ -28,8 +27,7 @@ class ClassificationMetrics:
         self.confusion = torch.zeros(size, size, dtype=torch.int64)
         """(C, C) counts, true classes down, predicted ones across."""
         self.loss = 0.0
-        # of each bin of confidence: how many, the sum of confidence, how many were right
-        self.bins = torch.zeros(3, BINS, dtype=torch.float64)
+        self.calibration = Calibration()
         self._right: list[Tensor] = []
 
     def update(self, output: Output, batch: Batch) -> None:
@@ -42,9 +40,7 @@ class ClassificationMetrics:
         size = len(self.classes)
         self.confusion += torch.bincount(targets * size + given, minlength=size * size).view(size, size)
         self._right.append((given == targets).double())
-        place = (confidence * BINS).ceil().long().sub(1).clamp(0, BINS - 1)
-        for row, values in enumerate((torch.ones_like(confidence), confidence, (given == targets).double())):
-            self.bins[row].index_add_(0, place, values)
+        self.calibration.update(confidence, given == targets)
 
     @property
     def count(self) -> int:
@@ -62,12 +58,11 @@ class ClassificationMetrics:
         matrix = self.confusion.double()
         occurs = (matrix.sum(0) + matrix.sum(1)) > 0
         _, _, f1 = self._scores()
-        gap = (self.bins[1] - self.bins[2]).abs().sum() / self.count
         return {
             "loss": self.loss / self.count,
             "accuracy": float(matrix.trace() / self.count),
             "macro_f1": float(f1[occurs].mean()),
-            "ece": float(gap),
+            "ece": self.calibration.compute(),
         }
 
     def sample_scores(self) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from dougong import console
 from dougong.errors import UserError
 from dougong.tasks import load_task
+from dougong.tasks.scores.bootstrap import interval
 from dougong.training.run import Run
 from dougong.training.scoring import score
 from dougong.training.training import trained_model
@@ -65,27 +66,6 @@ def evaluate(source: str | Path | Run, data: str | Path | None = None, split: st
     found, metrics = score(model, task, split)
     low, high = interval(metrics.sample_scores())
     return {**found, "samples": task.size(split), f"{task.primary}_low": low, f"{task.primary}_high": high}
-
-
-def interval(scores: Sequence[float], level: float = 0.95, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """The percentile bootstrap interval of a mean (Efron 1979).
-
-    Args:
-        scores: one a sample.
-        level: its coverage.
-        draws: resamples.
-        seed: of the resampling.
-    """
-    values = torch.tensor(list(scores), dtype=torch.float64)
-    if not len(values):
-        return float("nan"), float("nan")
-    generator = torch.Generator().manual_seed(seed)
-    means = torch.stack(
-        [values[torch.randint(len(values), (len(values),), generator=generator)].mean() for _ in range(draws)]
-    )
-    tail = (1 - level) / 2
-    low, high = torch.quantile(means, torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
-    return low, high
 
 
 def predict(source: str | Path | Run, inputs: Any, batch_size: int = 64) -> Iterator[Answer]:

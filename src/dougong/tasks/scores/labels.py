@@ -1,0 +1,69 @@
+"""Several labels a sample: how well the set of them was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dougong.tasks.scores.bootstrap import interval_of
+from dougong.tasks.scores.entities import ratios
+
+
+class LabelScores:
+    """Micro and macro F1 and subset accuracy; torchmetrics counts.
+
+    Args:
+        classes: names of the labels, two or more.
+        threshold: a label is given where its probability is above this.
+    """
+
+    def __init__(self, classes: Sequence[str], threshold: float = 0.5) -> None:
+        from torchmetrics.classification import MultilabelExactMatch, MultilabelStatScores
+
+        self.classes, self.threshold = tuple(classes), threshold
+        self._counts = MultilabelStatScores(len(self.classes), average=None)
+        self._exact = MultilabelExactMatch(len(self.classes))
+        self._samples: list[Tensor] = []
+
+    def update(self, logits: Tensor, targets: Tensor) -> None:
+        """Add a batch: logits (B, C), targets (B, C) of 0 and 1."""
+        # As 0 and 1: torchmetrics takes other numbers for logits or for probabilities by the values in the batch.
+        given = (logits.detach().float().cpu().sigmoid() > self.threshold).long()
+        true = targets.detach().long().cpu()
+        self._counts.update(given, true)
+        self._exact.update(given, true)
+        self._samples.append(torch.stack([(given & true).sum(1), given.sum(1), true.sum(1)], 1))
+
+    def compute(self) -> dict[str, float]:
+        """micro_f1, macro_f1 (the mean over labels that occur or were given), subset_accuracy (all labels right);
+        NaN before the first batch."""
+        if not self._samples:
+            return dict.fromkeys(("micro_f1", "macro_f1", "subset_accuracy"), float("nan"))
+        each = [row["f1"] for row in self.table().values() if row["support"] or row["given"]]
+        return {
+            "micro_f1": ratios(*self.statistics().sum(0).tolist())["f1"],
+            "macro_f1": sum(each) / len(each) if each else 0.0,
+            "subset_accuracy": float(self._exact.compute()),
+        }
+
+    def table(self) -> dict[str, dict[str, float]]:
+        """precision, recall, f1, support (how many are true) and given (how many were given) of each label."""
+        if not self._samples:
+            return {}
+        found: dict[str, dict[str, float]] = {}
+        for name, row in zip(self.classes, self._counts.compute().tolist(), strict=True):
+            right, wrong, _, missed, _ = row
+            counts = {"support": right + missed, "given": right + wrong}
+            found[name] = {**ratios(right, right + wrong, right + missed), **counts}
+        return found
+
+    def statistics(self) -> Tensor:
+        """(N, 3): labels right, given and true of each sample, in the order they came."""
+        return torch.cat(self._samples).double() if self._samples else torch.zeros(0, 3, dtype=torch.float64)
+
+    def interval(self, **settings: Any) -> tuple[float, float]:
+        """The bootstrap interval of micro_f1 over samples; settings as for `dougong.tasks.scores.interval`."""
+        return interval_of(self.statistics(), lambda sums: ratios(*sums.tolist())["f1"], **settings)
