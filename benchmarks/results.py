@@ -97,12 +97,30 @@ def quality(results: dict[str, Any], words: dict[str, str]) -> list[str]:
     return lines
 
 
+def leaves(figures: dict[str, Any], path: str = "") -> dict[str, dict[str, Any]]:
+    """The innermost dictionaries by the names on the way to them."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in figures.items():
+        name = f"{path}, {key}" if path else key
+        if any(isinstance(each, dict) for each in value.values()):
+            found |= leaves(value, name)
+        else:
+            found[name] = value
+    return found
+
+
 def speed(results: dict[str, Any], words: dict[str, str]) -> list[str]:
     """A table for each benchmark."""
     lines: list[str] = []
     for name, figures in results.items():
-        rows = [[key, written(value)] for key, value in figures.items() if key not in ("machine", "date")]
+        told = {key: value for key, value in figures.items() if key not in ("machine", "date")}
+        rows = [[key, written(value)] for key, value in told.items() if not isinstance(value, dict)]
         lines += [f"### {name}", "", *table([words["figure"], words["value"]], rows), ""]
+        cases = leaves({key: value for key, value in told.items() if isinstance(value, dict)})
+        names = list(dict.fromkeys(key for case in cases.values() for key in case))
+        if cases:
+            rows = [[key, *(written(case.get(key, "-")) for case in cases.values())] for key in names]
+            lines += [*table([words["figure"], *cases], rows), ""]
         lines += [f"{words['machine']}: {machine(figures)}.", ""]
     return lines
 

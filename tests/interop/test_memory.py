@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +12,9 @@ import pytest
 import torch
 
 import dougong
-from dougong.architectures.filling import CHUNK, copy, finite, same
+from dougong.architectures.filling import CHUNK, Look, copy, finite, same
 from dougong.architectures.weights import Weights
+from dougong.errors import UserError
 
 LOADED = """
 import sys, torch, dougong
@@ -107,3 +110,51 @@ def test_equal_and_copied_over_chunks() -> None:
         target.view(-1)[-1] += 1
         assert not same(target, one.double())
     assert not same(source, source.t())
+
+
+def raw(folder: Path, tensors: dict[str, tuple[str, list[int], bytes]]) -> Path:
+    """A safetensors file with tensors in the order given, wherever that makes them begin."""
+    header, at = {"__metadata__": {"format": "pt"}}, 0
+    for name, (kind, shape, values) in tensors.items():
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [at, at + len(values)]}
+        at += len(values)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    content = struct.pack("<Q", len(text)) + text + b"".join(values for _, _, values in tensors.values())
+    (folder / "model.safetensors").write_bytes(content)
+    return folder
+
+
+def test_tensors_that_begin_at_odd_places_and_of_every_size(tmp_path: Path) -> None:
+    values = torch.arange(6.0)
+    tensors = {
+        "odd": ("BOOL", [3], b"\1\0\1"), "floats": ("F32", [2, 3], values.numpy().tobytes()),
+        "none": ("F32", [0, 4], b""),
+        "one": ("I64", [], struct.pack("<q", -7)), "half": ("BF16", [2], b"\x80\x3f\x00\xc0"),
+    }  # fmt: skip
+    with Weights(raw(tmp_path, tensors)) as weights:
+        assert weights.get("odd").tolist() == [True, False, True] and weights.get("one").item() == -7
+        assert torch.equal(weights.get("floats"), values.view(2, 3)) and weights.get("none").shape == (0, 4)
+        assert weights.get("half").dtype == torch.bfloat16 and weights.get("half").tolist() == [1, -2]
+        assert all(Look(weights, ahead=False).finite(name) for name in tensors)
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_look_names_the_tensor_that_is_bad(dtype: torch.dtype, ahead: bool, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    held = {f"t{number}": torch.randn(7 + number).to(dtype) for number in range(20)} | {"count": torch.tensor(3)}
+    save_file(held, tmp_path / "model.safetensors")
+    with Weights(tmp_path) as weights, Look(weights, ahead) as look:
+        assert all(look.finite(name) for name in held)
+        stretches = list(weights.stretches())
+        assert sorted(name for names, _ in stretches for name in names) == sorted(held)
+        assert sum(len(values) for _, values in stretches) == sum(tensor.numel() for tensor in held.values())
+    held["t11"][3] = float("nan")
+    save_file(held, tmp_path / "model.safetensors")
+    with Weights(tmp_path) as weights, Look(weights, ahead) as look:
+        assert [name for name in held if not look.finite(name)] == ["t11"]
+        with pytest.raises(UserError, match="t5 cannot be read"):
+            weights._open[tmp_path / "model.safetensors"].header["t5"]["dtype"] = "F3"
+            weights.get("t5")
