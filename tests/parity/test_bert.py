@@ -63,6 +63,18 @@ def test_other_activation_and_norm(tmp_path: Path) -> None:
     assert model.config["activation"] == "gelu_tanh" and model.config["eps"] == 1e-3
 
 
+def test_without_its_pooler_it_stays_without(tmp_path: Path) -> None:
+    import transformers
+
+    theirs = transformers.BertModel(transformers.BertConfig(**CONFIG), add_pooling_layer=False).eval()
+    theirs.save_pretrained(tmp_path)
+    ours = dougong.load(tmp_path)
+    hidden = theirs(TOKENS, attention_mask=REAL.long(), token_type_ids=TYPES).last_hidden_state
+    torch.testing.assert_close(real(ours(TOKENS, LENGTHS, types=TYPES).hidden), real(hidden), rtol=0, atol=1e-5)
+    assert ours.head is None
+    assert dougong.load(dougong.save(ours, tmp_path / "back", layout="huggingface")).config == ours.config
+
+
 def test_labels_come_along(tmp_path: Path) -> None:
     import transformers
 

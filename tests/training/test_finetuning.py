@@ -44,6 +44,20 @@ def test_weights_are_taken_and_the_head_is_new(source: Path, trained: Callable[.
     assert not torch.allclose(weights(fresh)["embedding.project.weight"], there["embedding.project.weight"])
 
 
+def test_a_pooler_does_not_become_the_classes(tmp_path: Path, trained: Callable[..., Run]) -> None:
+    wide = {**SMALL, "d_model": 10, "n_heads": 2, "n_classes": None, "pooler": "tanh"}  # as wide as there are classes
+    source = dougong.save(dougong.build(wide, seed=5), tmp_path / "source")
+    run = trained(model=str(source), budget="1steps", learning_rate=1e-9, weight_decay=0.0)
+    there, here = dougong.load(source).state_dict(), weights(run)
+    assert there["head.linear.weight"].shape == here["head.linear.weight"].shape
+    assert not torch.allclose(there["head.linear.weight"], here["head.linear.weight"], atol=1e-3)
+    torch.testing.assert_close(here["body.after.weight"], there["body.after.weight"], rtol=0, atol=1e-6)
+    assert "new, with random weights: head.linear.bias, head.linear.weight" in (run.path / "log.txt").read_text()
+    assert json.loads((run.path / "model" / "config.json").read_text())["architectures"] == [
+        "ViTForImageClassification"
+    ]
+
+
 def test_a_run_goes_on_in_another(trained: Callable[..., Run]) -> None:
     first = trained("first")
     second = trained("second", model=str(first.path), budget="1steps", learning_rate=1e-9, weight_decay=0.0)

@@ -12,7 +12,7 @@ from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
 from dougong.frames.model import Model
 from dougong.frames.stack import Stack
-from dougong.heads.classify import Classify, First, Mean
+from dougong.heads.classify import Classify, First, Mean, Pooler
 from dougong.parts import initial
 from dougong.parts.attention import multi_head_attention
 from dougong.parts.embeddings import PatchEmbedding, pair
@@ -33,6 +33,7 @@ def vit(
     n_classes: Count | None = 1000,
     dropout: Share = 0.0,
     pool: Literal["first", "mean"] = "first",
+    pooler: str | None = None,
     activation: str = "gelu",
     eps: Positive = 1e-6,
 ) -> Model:
@@ -45,13 +46,21 @@ def vit(
         n_layers: blocks.
         n_heads: H.
         d_ff: F.
-        n_classes: C; None for the bare backbone.
+        n_classes: C; None for the backbone.
         dropout: of the embeddings and of each branch.
         pool: what is classified: the class token, put first, or the mean of the patches (then there is no class token).
+        pooler: of a backbone without classes that answers with one vector (B, D), the class token through a linear
+            layer: the activation behind it (the paper's own has tanh, between its pre-trained model and the classes).
+            None for none; not built where there are classes.
         activation: of the feed-forward networks.
         eps: of the norms.
+
+    Raises:
+        ValueError: the pooler of a model without a class token.
     """
     n_prefix = 1 if pool == "first" else 0
+    if pooler and not n_prefix and not n_classes:
+        raise ValueError("a pooler reads the class token, which pool=mean does without")
     embedding = PatchEmbedding(pair(image_size), pair(patch_size), 3, d_model, n_prefix)
 
     def block() -> Block:
@@ -74,7 +83,9 @@ def vit(
         before=nn.Dropout(dropout),
         after=LayerNorm(d_model, eps=eps),
     )
-    head = Classify(First() if n_prefix else Mean(), d_model, n_classes) if n_classes else None
+    head: nn.Module | None = Pooler(d_model, pooler) if pooler else None
+    if n_classes:
+        head = Classify(First() if n_prefix else Mean(), d_model, n_classes)
     model = Model(embedding, body, head, hidden_feature(embedding, d_model))
     initial.normal(model)
     initial.xavier(body)  # as the paper's own code does; 0.02 throughout is too little for narrow models to start from

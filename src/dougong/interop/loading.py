@@ -69,12 +69,14 @@ def _opened(
         model.card = {"folder": str(folder)}  # type: ignore[assignment]
         return model
     one = map_of(config, folder / "config.json")
-    if bare and one.headless:
-        config = {**config, "architectures": [one.headless[0]]}
+    if bare:
+        config = {**config, "architectures": list(one.headless[:1])}
     arguments = translate(one, config, folder / "config.json")
     with Weights(folder) as weights, Look(weights, ahead=stays(device, dtype)) as look:
-        if bare and arguments.get("head") == "pooler" and not any("pooler" in name for name in weights):
-            arguments["head"] = None
+        if not any("pooler" in name for name in weights):  # the configuration cannot say that there is none
+            arguments |= {key: None for key, held in arguments.items() if "pooler" in (key, held)}
+        if bare and arguments.get("tied") is False and not any(name.endswith("lm_head.weight") for name in weights):
+            arguments["tied"] = True  # nothing is written
         checked = check({"architecture": one.architecture, **arguments}, where)
         storing.limit(checked, len(weights), where)
         if size := checked.get("vocab_size"):

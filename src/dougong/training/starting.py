@@ -56,6 +56,8 @@ def initial_model(config: TrainingConfig) -> tuple[nn.Module, list[str]]:
         source = load(config.init)
         theirs, ours = source.state_dict(), model.state_dict()
         fits = {name for name, value in ours.items() if name in theirs and theirs[name].shape == value.shape}
+        if type(getattr(source, "head", None)) is not type(model.head):  # one name for what is not one thing
+            fits = {name for name in fits if not name.startswith("head.")}
         fresh = sorted(set(ours) - fits)
         lost = [name for name in fresh if not name.startswith("head.")]
         if lost:

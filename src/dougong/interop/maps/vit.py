@@ -85,8 +85,24 @@ NAMES = ("layernorm_before", "layernorm_after", "intermediate.dense", "output.de
 def ours(theirs: Foreign) -> dict[str, Any]:
     """Their configuration as ours."""
     head = head_of(theirs, {"ViTForImageClassification": "sequence", "ViTModel": None})
-    classes = n_classes(theirs) if head else None
-    return {**shared(theirs), "d_ff": theirs.count("intermediate_size", 3072), "n_classes": classes, "pool": "first"}
+    found = shared(theirs)
+    return {
+        **found,
+        "d_ff": theirs.count("intermediate_size", 3072),
+        "n_classes": n_classes(theirs) if head else None,
+        "pool": "first",
+        "pooler": None if head else pooler(theirs, found["d_model"]),
+    }
+
+
+def pooler(theirs: Foreign, d_model: int) -> str:
+    """Activation of the pooler of the base model. Whether a checkpoint has one, its weights say.
+
+    Raises:
+        UserError: it is not as wide as the model.
+    """
+    theirs.only("pooler_output_size", d_model)
+    return activation(theirs, "pooler_act", "tanh")
 
 
 def theirs(ours: dict[str, Any]) -> dict[str, Any]:
@@ -98,12 +114,15 @@ def theirs(ours: dict[str, Any]) -> dict[str, Any]:
     if ours["pool"] != "first":
         raise UserError("pool", "the mean of the patches has no counterpart in the Hugging Face layout", "use first")
     kind = "ViTForImageClassification" if ours["n_classes"] else "ViTModel"
-    return {"model_type": "vit", "architectures": [kind], **foreign(ours), "intermediate_size": ours["d_ff"]}
+    found = {"model_type": "vit", "architectures": [kind], **foreign(ours), "intermediate_size": ours["d_ff"]}
+    if ours["n_classes"] or not ours["pooler"]:
+        return found
+    return {**found, "pooler_output_size": ours["d_model"], "pooler_act": foreign_activation(ours["pooler"])}
 
 
 def keys(ours: dict[str, Any]) -> list[Key]:
     """Theirs beside ours."""
-    head = [Key("classifier.*", "head.linear.*")] if ours["n_classes"] else []
+    head = [Key("classifier.*" if ours["n_classes"] else "vit.pooler.dense.*", "head.linear.*")]
     return [Key("vit.embeddings.cls_token", "embedding.prefix", Lead()), *blocks("vit", *NAMES), *head]
 
 
