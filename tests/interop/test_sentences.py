@@ -93,6 +93,43 @@ def test_prompts(pooling: str, include: bool, tmp_path: Path) -> None:
     assert torch.equal(dougong.load(tmp_path / "again").embed(texts), ours.embed(texts))
 
 
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("kind", ["Qwen3", "Mistral", "Roberta", "DistilBert", "ModernBert"])
+def test_other_families(kind: str, tied: bool, tmp_path: Path) -> None:
+    """Decoders that embed by their last token, whose checkpoints have no language head; and other encoders."""
+    import transformers
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    folder = base(tmp_path / "base")
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).unlink()
+    sizes: dict[str, Any] = {"vocab_size": 24, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    if kind == "DistilBert":
+        sizes |= {"dim": 12, "n_layers": 2, "n_heads": 3, "hidden_dim": 20, "max_position_embeddings": 40}
+    else:
+        sizes |= {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 20,
+                  "max_position_embeddings": 40}  # fmt: skip
+    if kind in ("Qwen3", "Mistral"):
+        sizes |= {"num_key_value_heads": 1, "head_dim": 4, "tie_word_embeddings": tied}
+    elif not tied:
+        return
+    if kind == "ModernBert":
+        sizes |= {"cls_token_id": 2, "sep_token_id": 3, "hidden_size": 24}
+    torch.manual_seed(1)
+    made = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**sizes))
+    shake(made).save_pretrained(folder)
+    pooling = Pooling(24 if kind == "ModernBert" else 12, "lasttoken" if kind in ("Qwen3", "Mistral") else "mean")
+    made = SentenceTransformer(modules=[Transformer(str(folder), max_seq_length=20), pooling], device="cpu")
+    made.save_pretrained(str(tmp_path / "model"))
+    ours = dougong.load(tmp_path / "model")
+    expected = theirs(made, TEXTS)
+    assert close(ours.embed(TEXTS), expected) and not close(ours.embed(TEXTS).roll(1, 0), expected)
+    dougong.save(ours, tmp_path / "again")
+    assert torch.equal(dougong.load(tmp_path / "again").embed(TEXTS), ours.embed(TEXTS))
+    assert close(theirs(SentenceTransformer(str(tmp_path / "again"), device="cpu"), TEXTS), expected)
+
+
 def test_lower_case_leaves_special_tokens(tmp_path: Path) -> None:
     reference(tmp_path)
     file = tmp_path / "model" / "sentence_bert_config.json"
@@ -154,6 +191,16 @@ def test_other_layouts_and_types(tmp_path: Path) -> None:
     exact = dougong.load(tmp_path / "model", dtype=torch.float64).embed(TEXTS)
     assert close(exact, model.embed(TEXTS).double())
     assert model.embed([]).shape == (0, 12)
+
+
+def test_a_model_that_reads_and_writes_is_refused(tmp_path: Path) -> None:
+    import transformers
+
+    reference(tmp_path)
+    sizes = {"vocab_size": 24, "d_model": 12, "d_kv": 4, "d_ff": 20, "num_layers": 1, "num_heads": 3}
+    transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes)).save_pretrained(tmp_path / "model")
+    with pytest.raises(UserError, match="that reads tokens_pair are not supported"):
+        dougong.load(tmp_path / "model")
 
 
 def test_what_is_refused(tmp_path: Path) -> None:

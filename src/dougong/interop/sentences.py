@@ -95,8 +95,13 @@ class Embedder:
         """The embedder that a folder's files describe.
 
         Raises:
-            UserError: they were written for a model of another width.
+            UserError: they were written for a model of another width, or it does not read texts alone.
         """
+        if str(model.input_kind) != "tokens":
+            raise UserError(
+                str((getattr(model, "card", None) or {}).get("folder", "model")),
+                f"embeddings of a model that reads {model.input_kind} are not supported", "use another model",
+            )  # fmt: skip
         found = Embedder(model, pooling=pipeline.pooling)
         found.pipeline = pipeline
         here = found._config.get("d_model")
