@@ -58,6 +58,8 @@ def test_shapes_and_features_are_as_announced(name: str) -> None:
         assert output.hidden.shape == (*inputs[-1].shape[:2], last.channels) and info.stride == (1, 1)
     if config.get("n_classes") and config.get("head", "sequence") == "sequence":
         assert output.logits.shape == (3, config["n_classes"])
+    elif config.get("pooler"):
+        assert output.logits.shape == (3, config["d_model"])
     elif config.get("n_classes", 0) is None:
         assert output.logits is None
     else:

@@ -24,6 +24,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
                              "n_heads": 2, "d_ff": 24, "n_classes": 5, "pool": "mean", "dropout": 0.1},
     "vit, bare": {"architecture": "vit", "image_size": 8, "patch_size": 4, "d_model": 16, "n_layers": 1,
                   "n_heads": 2, "d_ff": 24, "n_classes": None},
+    "vit, pooled": {"architecture": "vit", **PICTURE, "d_ff": 24, "n_classes": None, "pooler": "tanh"},
     "deit": {"architecture": "deit", **PICTURE, "d_ff": 24, "n_classes": 5},
     "dinov2": {"architecture": "dinov2", **PICTURE, "mlp_ratio": 2, "gated": True, "activation": "silu",
                "n_classes": 5},
