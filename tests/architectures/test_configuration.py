@@ -21,7 +21,7 @@ def test_resolving_gives_every_argument() -> None:
     config = dougong.resolve("vit-micro", n_classes=3)
     assert config == {
         "architecture": "vit", "image_size": 8, "patch_size": 2, "d_model": 64, "n_layers": 4, "n_heads": 4,
-        "d_ff": 128, "n_classes": 3, "dropout": 0.0, "pool": "first", "activation": "gelu", "eps": 1e-6,
+        "d_ff": 128, "n_classes": 3, "dropout": 0.0, "pool": "first", "pooler": None, "activation": "gelu", "eps": 1e-6,
     }  # fmt: skip
     assert dougong.resolve(config) == config and json.loads(json.dumps(config)) == config
     assert dougong.resolve("lstm", d_input=3)["architecture"] == "lstm" and "cell" not in dougong.resolve("lstm")
