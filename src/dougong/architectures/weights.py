@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dougong.errors import UserError
 
-POPULATE = 22  # MADV_POPULATE_READ of Linux 5.14
+DONTNEED, POPULATE = 4, 22  # what Linux calls MADV_DONTNEED, and MADV_POPULATE_READ (from 5.14 on)
 TYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
     "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "C64": torch.complex64, "BOOL": torch.bool,
@@ -108,7 +108,7 @@ class Weights:
         Without this a mapped file counts beside the copies as long as any other tensor of it is in use.
         """
         if self._files[name] in self._mapped:
-            _advise(tensor, mmap.MADV_DONTNEED, outward=False)
+            _advise(tensor, DONTNEED, outward=False)
 
     def _names(self, file: Path) -> list[str]:
         if file.suffix == ".safetensors":
