@@ -28,12 +28,15 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".p
 def predict(
     run: RunFolder,
     files: Annotated[
-        list[str], typer.Argument(metavar="FILES...", help="Pictures, folders of them, or - for a list on stdin.")
+        list[str],
+        typer.Argument(
+            metavar="INPUTS...", help="Pictures, folders of them, or texts, or text files with one a line; - for stdin."
+        ),
     ],
     top: Annotated[int, typer.Option(help="Show this many classes.", min=1)] = 3,
     out: Annotated[str | None, typer.Option(metavar="FILE", help="Write .csv or .jsonl instead of a table.")] = None,
 ) -> dict[str, Any]:
-    """Predict the class of each file."""
+    """Predict the class of each picture or text."""
     if out is not None:
         if Path(out).suffix.lower() not in (".csv", ".jsonl"):
             raise UserError(f"--out {out}", "is no kind of table", "end it in .csv or .jsonl")
@@ -41,7 +44,10 @@ def predict(
             raise UserError(f"--out {out}", "lies in no folder that exists", "make the folder first")
     if not Path(run).is_dir():
         raise UserError(run, "no such folder", "give a run's folder, or a model's")
-    wanted = gather(files)
+    from dougong.tasks import load_task
+
+    reads_texts = load_task(run).name.startswith("text-")
+    wanted = texts(files) if reads_texts else gather(files)
     from dougong.training import predict as ask
 
     rows: list[dict[str, Any]] = []
@@ -56,7 +62,7 @@ def predict(
         )
     if out is None:
         shown = [[row["where"], row["label"], console.percent(row["probability"]), _others(row["top"])] for row in rows]
-        console.table("", ["file", "class", "probability", "next"], shown)
+        console.table("", ["text" if reads_texts else "file", "class", "probability", "next"], shown)
     else:
         _write(Path(out), rows)
         console.say(f"{len(rows)} predictions: {out}")
@@ -85,6 +91,29 @@ def gather(words: list[str]) -> list[str]:
                 raise UserError(name, "no such file", "give a picture, a folder of pictures, or - for a list on stdin")
     if not found:
         raise UserError("-", "no file is named on stdin", "pipe in one name a line")
+    return found
+
+
+def texts(words: list[str]) -> list[str]:
+    """The texts meant: a word is a text itself, or a file of texts, one a line; "-" reads them from stdin.
+
+    Raises:
+        UserError: a file that is not UTF-8, or no text at all.
+    """
+    found: list[str] = []
+    for word in words:
+        if word == "-":
+            found += [line.rstrip("\r\n") for line in sys.stdin]
+        elif Path(word).suffix.lower() == ".txt" and Path(word).is_file():
+            try:
+                found += Path(word).read_text(encoding="utf-8-sig").splitlines()
+            except UnicodeDecodeError as error:
+                raise UserError(word, f"is not UTF-8 (byte {error.start})", "save it as UTF-8") from None
+        else:
+            found.append(word)
+    found = [text for text in found if text.strip()]
+    if not found:
+        raise UserError("INPUTS", "hold no text", "give a text in quotes, a .txt file, or - for standard input")
     return found
 
 

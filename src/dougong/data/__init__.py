@@ -10,6 +10,7 @@ from dougong.data.batching import batches, epoch_order
 if TYPE_CHECKING:
     from dougong.data.images import ImageData
     from dougong.data.listing import Fault
+    from dougong.data.texts import TextData
 
 __all__ = ["batches", "check", "check_images", "epoch_order", "open_data", "read_images"]
 
@@ -21,17 +22,27 @@ def read_images(source: str | Path, *, split: str | None = None, seed: int = 0) 
     return read(source, split=split, seed=seed)
 
 
-def open_data(source: str | Path, split: str | None = None, seed: int = 0) -> ImageData:
+def open_data(
+    source: str | Path, split: str | None = None, seed: int = 0,
+    *, text: str | list[str] | None = None, label: str | None = None,
+) -> ImageData | TextData:  # fmt: skip
     """Open a data set for training.
 
     Args:
-        source: "digits", or the path of an image folder, a Parquet, CSV or TSV file, or a zip of one of these.
+        source: "digits", or the path of an image folder, a Parquet, CSV or TSV file, or a zip of one of these; or
+            labelled texts in a CSV, TSV, JSON Lines or Parquet file or a folder of these named after splits.
         split: "80/10/10", per cent for train/val/test, where the source has no splits of its own.
         seed: of the split.
+        text: of texts, the column of the text, or two columns; guessed when None.
+        label: of texts, the column of the label; guessed when None.
 
     Raises:
         UserError: nothing there, or a fault that training cannot live with.
     """
+    from dougong.data.texts.opening import read_texts, text_files
+
+    if str(source) != "digits" and (text is not None or label is not None or text_files(source)):
+        return read_texts(source, split=split, seed=seed, text=text, label=label)
     return read_images(source, split=split, seed=seed)
 
 

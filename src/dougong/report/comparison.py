@@ -61,7 +61,7 @@ def write_comparison_report(comparison: Any) -> Path:
         "Confusion": of_seed + tabs("confusion", {name: confusion_part(each) for name, each in predictions.items()}),
         "Worst mistakes": of_seed
         + tabs("mistakes", {name: mistakes_part(each, task) for name, each in predictions.items()}),
-        "Explanations": of_seed + explanations(models, task, predictions),
+        **({"Explanations": of_seed + explanations(models, task, predictions)} if task.data.kind == "images" else {}),
         "Cost": tabs("cost", {name: cost_part(models[name], int(configs[name]["batch_size"] or 1)) for name in names}),
         "Data": data_part(read_json(first[names[0]].path / "data.json")),
         "How it was measured": how_part(comparison.environment, configs),

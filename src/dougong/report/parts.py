@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from dougong.explain.page import page
-from dougong.report.predictions import Predictions, gallery
+from dougong.report.predictions import Predictions, gallery, passages
 from dougong.report.tables import confusion, facts, section, table
 
 WORST = 12
@@ -32,7 +32,7 @@ def confusion_part(predictions: Predictions) -> str:
 
 
 def mistakes_part(predictions: Predictions, task: Any, split: str = "test") -> str:
-    """The mistakes in which the model found the truth least probable, as pictures."""
+    """The mistakes in which the model found the truth least probable, as pictures or as texts."""
     worst, wrong = predictions.worst(WORST), int((~predictions.right).sum())
     if not worst:
         return "<p>It made no mistake on the test samples.</p>"
@@ -40,7 +40,8 @@ def mistakes_part(predictions: Predictions, task: Any, split: str = "test") -> s
         f'<p class="note">{len(worst)} of {wrong} mistakes: those in which the model found the true class least '
         "probable. Look at them first for wrong labels.</p>"
     )
-    return said + gallery(predictions, worst, task.data.splits[split])
+    show = gallery if task.data.kind == "images" else passages
+    return said + show(predictions, worst, task.data.splits[split])
 
 
 def cost_part(model: nn.Module, batch_size: int) -> str:

@@ -13,7 +13,10 @@ from torch import nn
 
 from dougong.explain.page import image
 from dougong.explain.subject import evaluation
+from dougong.report.tables import table
 
+LONGEST_TEXT = 400
+"""Characters of a text that are shown."""
 BATCH = 256
 
 
@@ -93,6 +96,24 @@ def gallery(predictions: Predictions, chosen: Sequence[int], pictures: Any) -> s
             f'<span class="faint">{escape(predictions.where[number])}</span></figcaption></figure>'
         )
     return f'<div class="pictures">{"".join(figures)}</div>'
+
+
+def passages(predictions: Predictions, chosen: Sequence[int], texts: Any) -> str:
+    """Samples as texts with what they are, what the model says, how sure it is, and where they stand.
+
+    Args:
+        predictions: of the model.
+        chosen: numbers of samples.
+        texts: a split of `dougong.data.texts.TextData`.
+    """
+    rows = []
+    for number in chosen:
+        true, given = (predictions.classes[side[number]] for side in (predictions.labels, predictions.given))
+        sure, truth = predictions.probabilities[number].max(), predictions.of_truth[number]
+        said = " / ".join(texts[number].texts)
+        text = said if len(said) <= LONGEST_TEXT else f"{said[: LONGEST_TEXT - 1]}…"
+        rows.append([text, f"{true} ({truth:.1%})", f"{given} ({sure:.1%})", predictions.where[number]])
+    return table(["text", "is", "taken for", "where"], rows, left=(1, 2, 3))
 
 
 def thumbnail(picture: np.ndarray, side: int = 160) -> np.ndarray:

@@ -10,14 +10,24 @@ from typing import Any
 from dougong.errors import UserError, unknown
 from dougong.tasks.image_classification import Augment, ImageClassification
 from dougong.tasks.task import Batch, Metrics, Prediction, Task
+from dougong.tasks.text_classification import TextClassification
 
-__all__ = ["TASKS", "Batch", "ImageClassification", "Metrics", "Prediction", "Task", "load_task", "task_for"]
+__all__ = [
+    "TASKS", "Batch", "ImageClassification", "Metrics", "Prediction", "Task", "TextClassification", "load_task",
+    "task_for",
+]  # fmt: skip
 
-TASKS = {ImageClassification.name: ImageClassification}
+TASKS: dict[str, Any] = {each.name: each for each in (ImageClassification, TextClassification)}
+POSED = {"images": ImageClassification.name, "texts": TextClassification.name}
+"""The task that each kind of data poses by itself."""
 
 
 def task_for(
-    data: Any, name: str | None = None, augment: Augment = "auto", image_size: int | Sequence[int] | None = None
+    data: Any,
+    name: str | None = None,
+    augment: Augment = "auto",
+    image_size: int | Sequence[int] | None = None,
+    **text: Any,
 ) -> Task:
     """The task that a data set poses.
 
@@ -27,15 +37,20 @@ def task_for(
         augment: how training pictures are varied: "auto", "none", "mild", "crop", "standard", "strong", or amounts
             as ``{"shift": 0.1, "flip": True}``; see `dougong.data.augment`.
         image_size: in pixels, to which pictures are brought; chosen by the data when left out.
+        text: how texts are read: tokenizer, vocab_size, max_length and most; see `TextClassification.from_data`.
 
     Raises:
-        UserError: an unknown task or kind of augmentation.
+        UserError: an unknown task or kind of augmentation, or a task for another kind of data.
     """
-    chosen = name or ImageClassification.name
+    chosen = name or POSED[data.kind]
     if chosen not in TASKS:
         raise unknown("task", "task", chosen, TASKS)
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    return TASKS[chosen].from_data(data, augment, None if size is None else (size[0], size[1]))
+    if chosen != POSED[data.kind]:
+        raise UserError(f"task {chosen}", f"is not for {data.kind}", f"leave it out, or say {POSED[data.kind]}")
+    if data.kind == "images":
+        size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        return ImageClassification.from_data(data, augment, None if size is None else (size[0], size[1]))
+    return TASKS[chosen].from_data(data, **text)
 
 
 def load_task(folder: str | Path) -> Task:
@@ -55,6 +70,6 @@ def load_task(folder: str | Path) -> Task:
     if name not in TASKS:
         raise unknown(str(file), "task", str(name), TASKS)
     try:
-        return TASKS[name].from_description(described)
+        return TASKS[name].from_description(described, file.parent)
     except UserError as error:
         raise UserError(f"{file}: {error.where}", error.what, error.remedy) from None

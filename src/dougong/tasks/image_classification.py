@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -89,7 +90,11 @@ class ImageClassification:
         ready._prepared = task._prepared
         return ready
 
-    def adapt(self, config: dict[str, Any], fixed: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
+    typical_length = None  # pictures have none
+
+    def adapt(
+        self, config: dict[str, Any], fixed: Collection[str] = (), trained: bool = False
+    ) -> tuple[dict[str, Any], list[str]]:
         """A model's configuration made to fit the pictures and classes; see `dougong.tasks.fitting.fit_config`."""
         fitted, lines = fit_config(config, len(self.classes), self.image_size, fixed)
         if self.augmentation != NONE:
@@ -156,9 +161,9 @@ class ImageClassification:
             "std": list(self.std),
         }
 
-    def preprocessing(self) -> dict[str, Any]:
-        """How a picture is prepared, as Transformers' preprocessor_config.json says it."""
-        return {
+    def keep(self, folder: Path) -> None:
+        """Write how a picture is prepared, as Transformers' preprocessor_config.json says it."""
+        prepared = {
             "image_processor_type": "ViTImageProcessor",
             "do_resize": True,
             "size": {"height": self.image_size[0], "width": self.image_size[1]},
@@ -169,9 +174,10 @@ class ImageClassification:
             "image_mean": list(self.mean),
             "image_std": list(self.std),
         }
+        (folder / "preprocessor_config.json").write_text(json.dumps(prepared, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def from_description(cls, description: dict[str, Any]) -> ImageClassification:
+    def from_description(cls, description: dict[str, Any], folder: Path = Path()) -> ImageClassification:
         """The task that ``describe`` described; it predicts and explains, and has no splits.
 
         Raises:

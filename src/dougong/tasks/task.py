@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from dougong.data.images import ImageData
 from dougong.parts.output import Output
 
 
@@ -80,14 +80,21 @@ class Task(Protocol):
     """The metric by which models are chosen and compared."""
     higher_is_better: bool
     limits: tuple[float, float]  # between which the primary metric lies
-    data: ImageData | None
+    data: Any  # `ImageData` or `TextData`; None for a task that only predicts
 
-    def adapt(self, config: dict[str, Any], fixed: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
+    @property
+    def typical_length(self) -> int | None:
+        """Tokens of a sample, on average; None where samples have no length."""
+
+    def adapt(
+        self, config: dict[str, Any], fixed: Collection[str] = (), trained: bool = False
+    ) -> tuple[dict[str, Any], list[str]]:
         """A model's whole configuration made to fit the data, and a line for each change.
 
         Args:
             config: as ``resolve`` gives it; left as it is.
             fixed: keys that the user set: never changed.
+            trained: the model has weights already, and its sizes stay.
 
         Raises:
             UserError: a fixed value does not fit, or the architecture cannot learn this task.
@@ -119,9 +126,12 @@ class Task(Protocol):
     def describe(self) -> dict[str, Any]:
         """What a saved model needs to predict without its data; JSON-able."""
 
+    def keep(self, folder: Path) -> None:
+        """Write what belongs beside a model of this task: how pictures are prepared, or a tokenizer."""
+
     @classmethod
-    def from_description(cls, description: dict[str, Any]) -> Task:
-        """The task that ``describe`` described; it predicts and explains, and has no splits."""
+    def from_description(cls, description: dict[str, Any], folder: Path) -> Task:
+        """The task that ``describe`` described, in this folder; it predicts and explains, and has no splits."""
 
     def on(self, data: Any) -> Task:
         """The same task, with its classes and its preparation, on other data; it is not augmented.

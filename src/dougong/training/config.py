@@ -46,6 +46,12 @@ class TrainingConfig(BaseModel):
         checkpoint_every: steps; at every evaluation when None.
         keep: checkpoints kept beside the best and the last.
         augment: how training pictures are varied: "auto", "none", a kind by name, or amounts as {"shift": 0.1}.
+        text: column of the text in a table, or two columns; guessed when None.
+        label: column of the label; guessed when None.
+        tokenizer: of texts: "auto", a kind that is trained on them ("bpe", "wordpiece", "unigram", "characters"), or
+            the folder of one; that of the model where it starts from one.
+        vocab_size: tokens of a tokenizer that is trained.
+        max_length: tokens that are read of a text; chosen by the data when None.
         device: "auto", "cpu", "cuda" or "cuda:1".
         tensorboard: whether events are written for it.
     """
@@ -81,6 +87,11 @@ class TrainingConfig(BaseModel):
     checkpoint_every: int | None = Field(None, ge=1)
     keep: int = Field(1, ge=0)
     augment: str | dict[str, Any] = "auto"
+    text: str | list[str] | None = None
+    label: str | None = None
+    tokenizer: str = "auto"
+    vocab_size: int | None = Field(None, ge=8)
+    max_length: int | None = Field(None, ge=1)
     device: str = "auto"
     tensorboard: bool = True
 
@@ -144,13 +155,26 @@ class TrainingConfig(BaseModel):
 
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
-    def task_for(self, data: Any) -> Any:
-        """The task that the data poses, as these settings want it."""
+    def task_for(self, data: Any, tokenizer: str | None = None) -> Any:
+        """The task that the data poses, as these settings want it.
+
+        Args:
+            data: from `dougong.data.open_data`.
+            tokenizer: the folder of the one that a run has trained already.
+        """
         from dougong.tasks import task_for
 
-        # a trained model reads pictures of the size that it was made for
-        size = self.model.get("image_size") if self.init is not None else None
-        return task_for(data, self.task, augment=self.augment, image_size=size)
+        chosen, size, most = tokenizer or self.tokenizer, None, None
+        if self.init is not None:
+            from dougong.interop.loading import find
+
+            # a trained model reads pictures of the size that it was made for, and texts by its own tokenizer
+            size, most = self.model.get("image_size"), self.model.get("max_length")
+            chosen = str(find(self.init)) if chosen == "auto" else chosen
+        return task_for(
+            data, self.task, augment=self.augment, image_size=size, tokenizer=chosen, vocab_size=self.vocab_size,
+            max_length=self.max_length, most=most,
+        )  # fmt: skip
 
     def completed(self, samples: int) -> tuple[TrainingConfig, list[str]]:
         """The configuration with what was left open chosen, and a line for each choice.

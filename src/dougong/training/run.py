@@ -101,13 +101,14 @@ class Run:
         from dougong.data import open_data
 
         config = self.config
-        data = open_data(config.data, config.split, config.split_seed)
+        data = open_data(config.data, config.split, config.split_seed, text=config.text, label=config.label)
         known = json.loads((self.path / "data.json").read_text(encoding="utf-8")).get("fingerprint")
         if known and data.fingerprint != known:
             raise UserError(
                 config.data, "is not the data that this run was trained with", "restore it, or train a new run"
             )
-        task = config.task_for(data)
+        kept = self.path / "tokenizer"
+        task = config.task_for(data, str(kept) if kept.is_dir() else None)
         task.adapt(dict(config.model))
         return task
 

@@ -73,7 +73,8 @@ def open_data_for(data: str | Path, settings: dict[str, Any]) -> Any:
     for key in settings:
         if key not in TrainingConfig.model_fields:
             raise unknown("settings", "setting", key, set(TrainingConfig.model_fields) - {"model", "name", "init"})
-    return open_data(str(data), settings.get("split"), settings.get("split_seed") or 0)
+    columns = {key: settings.get(key) for key in ("text", "label")}
+    return open_data(str(data), settings.get("split"), settings.get("split_seed") or 0, **columns)
 
 
 def configure(
@@ -96,7 +97,7 @@ def configure(
     own = (model if isinstance(model, dict) else ()) if fixed is None else fixed
     if init is not None:
         own = set(given) - set(OWN)
-    fitted, lines = job.adapt(given, set(own) - {"architecture"})
+    fitted, lines = job.adapt(given, set(own) - {"architecture"}, init is not None)
     config, choices = draft.model_copy(update={"model": fitted, "task": job.name}).completed(job.size("train"))
     return config, job, [*opened.notes, *lines, *choices]
 
@@ -122,6 +123,9 @@ def start(config: TrainingConfig, task: Task, folder: Path, lines: list[str]) ->
     write_text(folder / "config.yaml", config.to_yaml())
     write_json(folder / "env.json", environment())
     assert task.data is not None
+    if hasattr(task, "tokenizer"):  # trained once; a resumed run reads the very same
+        (folder / "tokenizer").mkdir(exist_ok=True)
+        task.tokenizer.save(folder / "tokenizer")
     write_json(folder / "data.json", task.data.describe())
     journal = Journal(folder, tensorboard=config.tensorboard)
     for line in [*lines, *new]:
@@ -195,8 +199,7 @@ def finish(run: Run, loop: Loop) -> None:
     model.card = {**getattr(model, "card", {}), "labels": list(getattr(loop.task, "classes", ()))}  # type: ignore[assignment]
     save_model(model, run.path / "model")
     write_json(run.path / "model" / "task.json", loop.task.describe())
-    if hasattr(loop.task, "preprocessing"):  # that of the model it started from, if any, holds no longer
-        write_json(run.path / "model" / "preprocessor_config.json", loop.task.preprocessing())
+    loop.task.keep(run.path / "model")  # what lay beside the model that it started from holds no longer
     found = {split: score(model, loop.task, split, loop.device)[0] for split in ("val", "test")}
     state = loop.state
     write_json(
@@ -217,7 +220,7 @@ def finish(run: Run, loop: Loop) -> None:
 def flops_of_step(config: TrainingConfig, task: Task) -> int:
     """FLOPs of one optimizer step, forward and backward, as dougong.cost counts them."""
     size = min(config.batch_size or 1, task.size("train"))
-    return training_flops(config.model, size)
+    return training_flops(config.model, size, task.typical_length)
 
 
 def device_for(name: str) -> torch.device:

@@ -1,0 +1,224 @@
+"""Labelled texts in CSV, TSV, JSON Lines and Parquet files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dougong.data.names import LABEL_COLUMNS, SPLIT_COLUMNS, clean, named_split, shown
+from dougong.data.splitting import DEFAULT, parse_split, split_samples
+from dougong.data.texts.rows import TextData, TextRow, TextSplit, key_of
+from dougong.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
+TEXT_COLUMNS = (
+    "text",
+    "sentence",
+    "review",
+    "content",
+    "comment",
+    "document",
+    "question",
+    "premise",
+    "sentence1",
+    "tweet",
+)
+SECOND_COLUMNS = ("text2", "sentence2", "hypothesis", "answer", "passage", "text_b", "question2")
+SPLITS = ("train", "val", "test")
+HELD_OUT = 0.1
+
+
+def read_tables(
+    files: Sequence[tuple[Path, str | None]], name: str, source: str, *, split: str | None = None, seed: int = 0,
+    text: str | Sequence[str] | None = None, label: str | None = None,
+) -> TextData:  # fmt: skip
+    """Labelled texts of some files, each of a split or of none.
+
+    Args:
+        files: with their splits.
+        name: of the data.
+        source: as the user gave it.
+        split: "80/10/10", where the files have no splits.
+        seed: of the split.
+        text: the column of the text, or two of them; guessed by their names and contents when None.
+        label: the column of the label.
+
+    Raises:
+        UserError: a file that cannot be read, a column that is not there, or a row without a label.
+    """
+    tables = [(path, part, read_table(path)) for path, part in files]
+    chosen = columns_of(tables[0][2], str(tables[0][0].name), text, label)
+    cells: list[tuple[tuple[str, ...], str, str | None, str]] = []  # texts, label, split, where
+    for path, part, table in tables:
+        for wanted in chosen.values():
+            if wanted not in table.column_names:
+                raise UserError(path.name, f"has no column {wanted!r}", f"its columns are {shown(table.column_names)}")
+        texts = [table[chosen[key]].to_pylist() for key in ("text", "second") if key in chosen]
+        labels = table[chosen["label"]].to_pylist()
+        own = table[chosen["split"]].to_pylist() if "split" in chosen else [part] * len(labels)
+        for number, row in enumerate(zip(labels, own, *texts, strict=True)):
+            place = f"{path.name}:{number + 2}"
+            if row[0] is None or not clean(str(row[0])):
+                raise UserError(place, "has no label", "fill it in, or take the row out")
+            here = part if "split" not in chosen else named_split(str(row[1] or ""))
+            if "split" in chosen and here is None:
+                raise UserError(place, f"the split {row[1]!r} is none of train, val, test", "write one of these")
+            said = tuple("" if each is None else str(each) for each in row[2:])
+            cells.append((said, clean(str(row[0])), here, place))
+    empty = [place for texts, _, _, place in cells if not texts[0].strip()]
+    notes = [f"{len(empty)} rows without a text are left out: {shown(empty, 3)}."] if empty else []
+    cells = [cell for cell in cells if cell[0][0].strip()]
+    classes = _classes({cell[1] for cell in cells})
+    rows = [
+        (TextRow(texts, (classes.index(mark),), (), place, key_of(texts)), part) for texts, mark, part, place in cells
+    ]
+    notes.insert(0, "Read as " + ", ".join(f"{key}: column {value!r}" for key, value in chosen.items()) + ".")
+    parts, how = _divided(rows, split, seed, notes, source)
+    return TextData(
+        name, source, "texts", tuple(classes), False, {key: TextSplit.of(part) for key, part in parts.items()},
+        chosen, how, seed, notes,
+    )  # fmt: skip
+
+
+def read_table(path: Path) -> pa.Table:
+    """A file as an Arrow table whose columns have clean names; every cell of a CSV is text.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    import pyarrow as pa
+
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet as pq
+
+            table = pq.read_table(path)
+        elif path.suffix == ".jsonl":
+            import pyarrow.json as pj
+
+            table = pj.read_json(path)
+        else:
+            table = _csv(path)
+    except pa.ArrowInvalid as error:
+        said = re.sub(r"\s+", " ", str(error))[:160]
+        raise UserError(path.name, f"cannot be read ({said})", "mend the file; dougong check says more") from None
+    except OSError as error:
+        raise UserError(path.name, f"cannot be read ({error.strerror or error})", "fetch it again") from None
+    return table.rename_columns([clean(column) for column in table.column_names])
+
+
+def _csv(path: Path) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
+    with path.open("rb") as file:
+        first = file.readline()
+    names = first.decode("utf-8-sig", "replace")
+    mark = "\t" if path.suffix == ".tsv" else max(",;\t", key=names.count)
+    parse = pc.ParseOptions(delimiter=mark, newlines_in_values=True)
+    head = pc.open_csv(path, parse_options=parse).schema.names
+    kinds = {column: pa.string() for column in head}
+    options = pc.ConvertOptions(column_types=kinds, strings_can_be_null=False)
+    return pc.read_csv(path, parse_options=parse, convert_options=options)
+
+
+def columns_of(
+    table: pa.Table, where: str, text: str | Sequence[str] | None = None, label: str | None = None
+) -> dict[str, str]:
+    """Which column is the text, the second text, the label and the split.
+
+    Raises:
+        UserError: a column that is not there, or none that can be meant.
+    """
+    names = list(table.column_names)
+    lower = {name.lower(): name for name in names}
+    found: dict[str, str] = {}
+
+    def known(wanted: str) -> str:
+        if wanted not in names and wanted.lower() not in lower:
+            raise UserError(where, f"has no column {wanted!r}", f"its columns are {shown(names)}")
+        return wanted if wanted in names else lower[wanted.lower()]
+
+    part = next((lower[name] for name in SPLIT_COLUMNS if name in lower), None)
+    mark = known(label) if label else next((lower[name] for name in LABEL_COLUMNS if name in lower), None)
+    rest = [name for name in names if name not in (part, mark)]
+    if text is not None:
+        wanted = [text] if isinstance(text, str) else list(text)
+        chosen = [known(name) for name in wanted]
+    else:
+        first = next((lower[name] for name in TEXT_COLUMNS if name in lower and lower[name] in rest), None)
+        second = next((lower[name] for name in SECOND_COLUMNS if name in lower and lower[name] in rest), None)
+        first = first or max(rest, key=lambda name: _width(table, name), default=None)
+        chosen = [name for name in (first, second) if name]
+    if mark is None:
+        most = min(100, max(2, table.num_rows // 4))  # a label comes again and again
+        few = [name for name in rest if name not in chosen and _distinct(table, name) <= most]
+        mark = few[0] if len(few) == 1 else None
+    if not chosen or mark is None:
+        missing = "label" if chosen else "text"
+        raise UserError(where, f"has no {missing} column, only {shown(names) or 'nothing'}", f"name it by --{missing}")
+    found["text"] = chosen[0]
+    if len(chosen) > 1:
+        found["second"] = chosen[1]
+    found["label"] = mark
+    if part is not None:
+        found["split"] = part
+    return found
+
+
+def _width(table: pa.Table, name: str) -> float:
+    """Characters of a column's first rows, on average: that of the text is widest."""
+    some = [str(value or "") for value in table[name].slice(0, 200).to_pylist()]
+    return sum(map(len, some)) / max(1, len(some))
+
+
+def _distinct(table: pa.Table, name: str) -> int:
+    return len(set(map(str, table[name].to_pylist())))
+
+
+def _classes(labels: set[str]) -> list[str]:
+    numbers = all(re.fullmatch(r"-?\d+", label) for label in labels)
+    return sorted(labels, key=lambda label: (int(label) if numbers else 0, label))
+
+
+def _divided(
+    rows: list[tuple[TextRow, str | None]], split: str | None, seed: int, notes: list[str], source: str
+) -> tuple[dict[str, list[TextRow]], str]:
+    """Train, val and test: as given, without texts that a later split holds; what is missing taken from train."""
+    given = [name for name in SPLITS if any(part == name for _, part in rows)]
+    if given and split is not None:
+        raise UserError(f"--split {split}", f"the data has its own splits ({', '.join(given)})", "leave --split out")
+    if not given:
+        how = f"{split or DEFAULT} per cent train/val/test, stratified by class, seed {seed}"
+        notes.append(f"The data has no splits: divided {how}.")
+        parted = split_samples(
+            [row.labels[0] for row, _ in rows], [row.key for row, _ in rows], parse_split(split or DEFAULT), seed
+        )
+        return {name: [rows[i][0] for i in part] for name, part in zip(SPLITS, parted, strict=True)}, how
+    last: dict[str, int] = {}
+    for row, part in rows:
+        last[row.key] = max(last.get(row.key, 0), SPLITS.index(part or "train"))
+    kept = [(row, part) for row, part in rows if SPLITS.index(part or "train") == last[row.key]]
+    if len(kept) < len(rows):
+        notes.append(f"{len(rows) - len(kept)} texts left out, because val or test holds the same.")
+    parts = {name: [row for row, part in kept if part == name] for name in SPLITS}
+    how = f"as given ({', '.join(given)})"
+    for number, name in enumerate(name for name in ("val", "test") if name not in given):
+        share = HELD_OUT / (1 - HELD_OUT) if number else HELD_OUT
+        train = parts["train"]
+        rest, held = split_samples(
+            [row.labels[0] for row in train], [row.key for row in train], (1 - share, share), seed
+        )
+        parts[name], parts["train"] = [train[i] for i in held], [train[i] for i in rest]
+        said = f"{name} is {HELD_OUT:.0%} of train, stratified by class, seed {seed}"
+        notes.append(f"The data has no {name}: {said}.")
+        how += f"; {said}"
+    for name, several in parts.items():
+        if not several:
+            raise UserError(source, f"has too few texts to fill {name}", "give more, or other shares with --split")
+    return parts, how

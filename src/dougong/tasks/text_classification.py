@@ -1,0 +1,244 @@
+"""Text classification: one class a text, or several; of one text or of two."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dougong.errors import UserError, unknown
+from dougong.parts.output import Output
+from dougong.tasks.metrics import ClassificationMetrics
+from dougong.tasks.scores import LabelScores
+from dougong.tasks.task import Batch, Prediction
+from dougong.tasks.texts import fit_text, longest, padded, tokenizer_for
+
+if TYPE_CHECKING:
+    from dougong.data.texts import TextData
+    from dougong.data.tokenizing import Tokenizer
+
+Text = tuple[str, ...]
+
+
+class TextClassification:
+    """What a sample is, what is learnt from it, and how well.
+
+    Args:
+        classes: their names.
+        tokenizer: text to tokens.
+        max_length: tokens that are read of a text; the rest is cut.
+        several: a text may have any number of classes, each scored by itself.
+        data: None for a task that only predicts.
+        notes: what was decided for the user.
+    """
+
+    name = "text-classification"
+    higher_is_better = True
+    limits = (0.0, 1.0)
+
+    def __init__(
+        self, classes: Sequence[str], tokenizer: Tokenizer, max_length: int, several: bool = False,
+        data: TextData | None = None, notes: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self.classes, self.tokenizer, self.max_length = tuple(classes), tokenizer, max_length
+        self.several, self.data, self.notes = several, data, list(notes)
+        self.primary = "micro_f1" if several else "accuracy"
+        self._rows: dict[str, list[list[int]]] = {}
+
+    @classmethod
+    def from_data(
+        cls, data: TextData, *, tokenizer: str = "auto", vocab_size: int | None = None, max_length: int | None = None,
+        most: int | None = None,
+    ) -> TextClassification:  # fmt: skip
+        """The task that a data set poses.
+
+        Args:
+            data: labelled texts.
+            tokenizer: see `dougong.tasks.texts.tokenizer_for`.
+            vocab_size: of one that is trained.
+            max_length: tokens that are read; chosen by the data when None.
+            most: tokens that the model takes.
+        """
+        texts = [text for row in data.splits["train"] for text in row.texts]
+        made, line = tokenizer_for(tokenizer, texts, vocab_size)
+        task = cls(data.classes, made, 10**9, data.several, data, [line])
+        lengths = [len(row) for row in task.rows("train")]
+        task.max_length = longest(lengths, most, max_length)
+        cut = sum(length > task.max_length for length in lengths)
+        if cut:
+            task.notes.append(f"{cut} of {len(lengths)} training texts are cut to {task.max_length} tokens")
+        task._rows.clear()
+        return task
+
+    def adapt(
+        self, config: dict[str, Any], fixed: Collection[str] = (), trained: bool = False
+    ) -> tuple[dict[str, Any], list[str]]:
+        """A model's configuration made to read these texts; see `dougong.tasks.texts.fit_text`."""
+        fitted, lines = fit_text(
+            config, "sequence", vocab_size=len(self.tokenizer), max_length=self.max_length,
+            n_classes=len(self.classes), fixed=fixed, trained=trained,
+        )  # fmt: skip
+        return fitted, [*self.notes, *lines]
+
+    @property
+    def typical_length(self) -> int:
+        """Tokens of a training text, on average."""
+        rows = self.rows("train")
+        return max(1, round(sum(map(len, rows)) / max(1, len(rows))))
+
+    def size(self, split: str) -> int:
+        """Samples in a split."""
+        return len(self._split(split))
+
+    def rows(self, split: str) -> list[list[int]]:
+        """The tokens of each sample, made once."""
+        if split not in self._rows:
+            self._rows[split] = self._encoded([row.texts for row in self._split(split)])
+        return self._rows[split]
+
+    def batch(self, split: str, indices: Tensor, *, train: bool, epoch: int, seed: int) -> Batch:
+        """Some samples of a split: tokens (B, L) with lengths (B,), targets (B,), or (B, C) for several classes."""
+        part, rows = self._split(split), self.rows(split)
+        numbers = indices.tolist()
+        labels = [part[number].labels for number in numbers]
+        where = [part[number].where for number in numbers]
+        return Batch(self._inputs([rows[number] for number in numbers]), self._targets(labels), indices, where)
+
+    def loss(self, output: Output, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy in nats; for several classes, the binary one, averaged over classes."""
+        assert output.logits is not None and batch.targets is not None
+        logits = output.logits.float()
+        if self.several:
+            soft = batch.targets * (1 - label_smoothing) + label_smoothing / 2
+            return F.binary_cross_entropy_with_logits(logits, soft)
+        return F.cross_entropy(logits, batch.targets, label_smoothing=label_smoothing)
+
+    def new_metrics(self) -> Any:
+        """Sums that are still empty."""
+        return SeveralMetrics(self.classes) if self.several else ClassificationMetrics(self.classes)
+
+    def decode(self, output: Output) -> list[Prediction]:
+        """Logits (B, C) to classes with their probabilities; of several, those above a half, joined by commas."""
+        assert output.logits is not None
+        logits = output.logits.detach().float().cpu()
+        shares = logits.sigmoid() if self.several else logits.softmax(-1)
+        found = []
+        for row in shares.tolist():
+            top = sorted(zip(self.classes, row, strict=True), key=lambda each: -each[1])
+            chosen = [name for name, share in top if share > 0.5] if self.several else [top[0][0]]
+            found.append(Prediction(", ".join(chosen), top[0][1], top))
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """What a saved model needs to predict without its data; the tokenizer lies beside it."""
+        return {
+            "task": self.name, "classes": list(self.classes), "several": self.several, "max_length": self.max_length,
+        }  # fmt: skip
+
+    def keep(self, folder: Path) -> None:
+        """Write what belongs beside a model of this task: its tokenizer."""
+        self.tokenizer.save(folder)
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any], folder: Path) -> TextClassification:
+        """The task that ``describe`` described, with the tokenizer of its folder; it predicts, and has no splits.
+
+        Raises:
+            UserError: a value is missing or is none of its kind, or the tokenizer cannot be opened.
+        """
+        from dougong.data.tokenizing import Tokenizer
+
+        classes, most, several = (description.get(key) for key in ("classes", "max_length", "several"))
+        if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+            raise UserError("classes", f"{str(classes)[:60]!r} will not do", "write names")
+        if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+            raise UserError("max_length", f"{most!r} will not do", "write a number of tokens")
+        return cls(classes, Tokenizer.open(folder), most, bool(several))
+
+    def on(self, data: TextData) -> TextClassification:
+        """The same task, with its classes and its tokenizer, on other texts.
+
+        Raises:
+            UserError: the texts have a class that the task does not know.
+        """
+        for name in data.classes:
+            if name not in self.classes:
+                raise unknown(data.source, "class", name, self.classes)
+        return TextClassification(
+            self.classes, self.tokenizer, self.max_length, self.several, data.relabelled(self.classes)
+        )
+
+    def prepare(self, raw: Any) -> Batch:
+        """A text, a pair of texts, or a list of these, as evaluation reads them.
+
+        Raises:
+            UserError: something else, or nothing at all.
+        """
+        many = list(raw) if isinstance(raw, list) else [raw]
+        texts: list[Text] = []
+        for number, each in enumerate(many):
+            text = (each,) if isinstance(each, str) else tuple(each) if isinstance(each, tuple) else ()
+            if not text or not all(isinstance(part, str) for part in text):
+                raise UserError(f"input {number + 1}", "is no text", "give a text, or a pair of texts")
+            texts.append(text)
+        if not texts:
+            raise UserError("inputs", "no text is given", "give at least one")
+        where = [text[0] if len(text[0]) <= 60 else text[0][:57] + "..." for text in texts]
+        return Batch(self._inputs(self._encoded(texts)), None, torch.arange(len(texts)), where)
+
+    def _encoded(self, texts: Sequence[Text]) -> list[list[int]]:
+        pair = [text[1] for text in texts] if texts and len(texts[0]) == 2 else None
+        most = self.max_length if self.max_length < 10**9 else None
+        return [list(one.ids) for one in self.tokenizer.encode([text[0] for text in texts], pair, max_length=most)]
+
+    def _inputs(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        fill = self.tokenizer.special_ids.get("pad", 0)
+        return padded([row or [fill] for row in rows], fill)  # a text that comes to nothing is one token of padding
+
+    def _targets(self, labels: Sequence[Sequence[int]]) -> Tensor:
+        if not self.several:
+            return torch.tensor([row[0] for row in labels], dtype=torch.int64)
+        targets = torch.zeros(len(labels), len(self.classes))
+        for place, row in enumerate(labels):
+            targets[place, list(row)] = 1
+        return targets
+
+    def _split(self, name: str) -> Any:
+        if self.data is None:
+            raise UserError("data", "this model was opened without its data", "give data=..., or use predict")
+        if name not in self.data.splits:
+            raise UserError(f"split {name}", "is not there", f"choose from {', '.join(self.data.splits)}")
+        return self.data.splits[name]
+
+
+class SeveralMetrics:
+    """Loss, and F1 of classes that stand side by side. Args: classes: their names."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.scores, self.loss, self.count = LabelScores(classes), 0.0, 0
+        self._right: list[Tensor] = []
+
+    def update(self, output: Output, batch: Batch) -> None:
+        """Add a batch: logits (B, C), targets (B, C)."""
+        assert output.logits is not None and batch.targets is not None
+        logits, targets = output.logits.detach().float(), batch.targets
+        self.loss += float(F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(1).sum())
+        self.count += len(targets)
+        self.scores.update(logits.cpu(), targets.cpu())
+        self._right.append(((logits > 0) == (targets > 0.5)).all(1).double().cpu())
+
+    def compute(self) -> dict[str, float]:
+        """loss, micro_f1, macro_f1 and the share of texts with all classes right."""
+        return {"loss": self.loss / self.count if self.count else float("nan"), **self.scores.compute()}
+
+    def sample_scores(self) -> list[float]:
+        """1 for each text with all of its classes right, else 0."""
+        return torch.cat(self._right).tolist() if self._right else []
+
+    def table(self) -> dict[str, Any]:
+        """Scores of each class."""
+        return {"per_class": self.scores.table()}

@@ -1,0 +1,141 @@
+"""What tasks on text share: texts to tokens, rows of unequal length to one batch, and a model made to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from dougong.errors import UserError
+
+if TYPE_CHECKING:
+    from dougong.data.tokenizing import Tokenizer
+
+KINDS = ("bpe", "wordpiece", "unigram", "characters")
+VOCABULARY = 8000
+"""Tokens of a tokenizer that is trained on the data, unless the user says how many."""
+LONGEST = 512
+"""Tokens of a text at most, unless the user says how many, or the model takes fewer."""
+PATIENT = 0.995
+"""Share of the training texts that are read whole; the longest few are cut, so that they do not set the pace."""
+
+
+def tokenizer_for(
+    choice: str, texts: Collection[str], vocab_size: int | None = None, default: str = "wordpiece"
+) -> tuple[Tokenizer, str]:
+    """The tokenizer that a user wants, and a line that says which.
+
+    Args:
+        choice: the folder of one; a kind that is trained on the texts ("bpe", "wordpiece", "unigram", "characters"); or
+            "auto", the task's own kind.
+        texts: of the training split.
+        vocab_size: tokens of one that is trained.
+        default: the kind of "auto".
+
+    Raises:
+        UserError: neither a folder nor a kind, or a tokenizer that cannot be used.
+    """
+    from dougong.data.tokenizing import Tokenizer
+
+    kind = default if choice == "auto" else choice
+    if kind in KINDS:
+        from dougong.data.tokenizing.training import train_tokenizer
+
+        made = train_tokenizer(texts, cast(Any, kind), vocab_size or VOCABULARY)
+        return made, f"tokenizer: {kind}, trained on {len(texts)} texts, {len(made)} tokens"
+    if not Path(choice).is_dir():
+        raise UserError(
+            "tokenizer", f"{choice!r} is neither a folder nor a kind", f"say {', '.join(KINDS)}, or a folder"
+        )
+    opened = Tokenizer.open(choice)
+    return opened, f"tokenizer: that of {choice}, {len(opened)} tokens"
+
+
+def longest(lengths: Sequence[int], most: int | None, asked: int | None = None) -> int:
+    """How many tokens of a text are read: what nearly all texts have, a multiple of 8, or what the user asks for.
+
+    Args:
+        lengths: tokens of each training text.
+        most: that the model takes; None where nothing bounds it.
+        asked: by the user.
+
+    Raises:
+        UserError: more is asked for than the model takes.
+    """
+    if asked is not None:
+        if most is not None and asked > most:
+            raise UserError("max_length", f"{asked} is more than the {most} places of the model", f"set it to {most}")
+        return asked
+    counts = torch.tensor(sorted(lengths))
+    enough = int(counts[min(len(counts) - 1, int(PATIENT * len(counts)))]) if len(counts) else 8
+    return min(-(-max(enough, 8) // 8) * 8, most or LONGEST, LONGEST)
+
+
+def padded(rows: Sequence[Sequence[int]], fill: int = 0) -> tuple[Tensor, Tensor]:
+    """Rows of tokens as (B, L), filled up on the right, and their lengths (B,)."""
+    lengths = torch.tensor([len(row) for row in rows])
+    width = int(lengths.max())
+    return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows]), lengths
+
+
+def fit_text(
+    config: dict[str, Any], head: str, *, vocab_size: int, max_length: int, n_classes: int | None,
+    fixed: Collection[str] = (), trained: bool = False,
+) -> tuple[dict[str, Any], list[str]]:  # fmt: skip
+    """A whole configuration changed to read tokens and give what a head gives, and a line for each change.
+
+    Args:
+        config: as ``resolve`` gives it; left as it is.
+        head: "sequence", "tokens", "causal-language" or "masked-language".
+        vocab_size: ids that the tokenizer has.
+        max_length: tokens of the longest text.
+        n_classes: C, where the head tells classes apart.
+        fixed: keys that the user set; never changed.
+        trained: the model has weights already: its sizes stay, and only the head may change.
+
+    Raises:
+        UserError: the family does not read tokens, or has no such head, or a fixed value does not fit.
+    """
+    from dougong.architectures import families
+
+    family = str(config["architecture"])
+    arguments = families()[family].arguments
+    fitted, lines = dict(config), []
+
+    def change(key: str, value: Any, why: str) -> None:
+        if fitted.get(key) == value:
+            return
+        if key in fixed and fitted.get(key) is not None:
+            raise UserError(f"model.{key}={fitted[key]}", why, f"leave it out, or set {value}")
+        lines.append(f"model.{key}: {_said(fitted.get(key))} -> {_said(value)}, {why}")
+        fitted[key] = value
+
+    if "vocab_size" not in arguments:
+        raise UserError(family, "reads no text", "choose bert, gpt2, lstm, textcnn, or another of dougong models")
+    if "head" not in arguments and not (head == "causal-language" and family in WRITERS):
+        raise UserError(family, f"has no head for {head}", "choose another family; dougong models NAME shows its heads")
+    for key in ("image_size", "patch_size", "d_input"):
+        if config.get(key) is not None:
+            change(key, None, "it reads text")
+    if trained:
+        if vocab_size > int(config["vocab_size"]):
+            raise UserError("tokenizer", f"has {vocab_size} tokens, the model {config['vocab_size']}", "use its own")
+    else:
+        change("vocab_size", vocab_size, "the tokenizer has so many tokens")
+        if "max_length" in arguments and "max_length" not in fixed:
+            change("max_length", max_length, "texts are read up to so many tokens")
+    if "head" in arguments:
+        change("head", head, "the task asks for it")
+    if n_classes is not None:
+        change("n_classes", n_classes, f"the data has {n_classes} classes")
+    return fitted, lines
+
+
+WRITERS = ("gpt2", "llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma2")
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None else str(value)
