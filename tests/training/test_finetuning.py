@@ -132,3 +132,14 @@ def test_pictures_are_prepared_in_transformers_as_here(source: Path, trained: Ca
     theirs = torch.as_tensor(processor(picture, return_tensors="np")["pixel_values"])
     ours = run.task().batch("test", torch.tensor([3]), train=False, epoch=0, seed=0).inputs[0]
     torch.testing.assert_close(theirs.float(), ours, rtol=1e-5, atol=1e-5)
+
+
+def test_a_pooler_goes_into_the_new_head(tmp_path: Path) -> None:
+    sizes = {"architecture": "bert", "vocab_size": 40, "max_length": 16, "d_model": 12, "n_layers": 1, "n_heads": 2}
+    sizes |= {"d_ff": 20, "n_classes": 3}
+    source = dougong.build({**sizes, "head": "pooler"}, seed=3)
+    dougong.save(source, tmp_path)
+    config = TrainingConfig.parse(model={**sizes, "head": "sequence"}, init=str(tmp_path), name="x", data="digits")
+    model, lines = initial_model(config)
+    assert torch.equal(model.head.pool.linear.weight, source.head.linear.weight)  # type: ignore[union-attr]
+    assert lines[-1] == "new, with random weights: head.linear.bias, head.linear.weight"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from dougong.architectures import build, families, resolve, sizes
 from dougong.errors import UserError
+from dougong.heads.classify import Pooler
 from dougong.training.config import TrainingConfig
 
 OWN = ("n_classes", "head", "dropout", "attention_dropout", "head_dropout")
@@ -55,9 +57,12 @@ def initial_model(config: TrainingConfig) -> tuple[nn.Module, list[str]]:
 
         source = load(config.init)
         theirs, ours = source.state_dict(), model.state_dict()
+        if isinstance(getattr(source, "head", None), Pooler) and isinstance(getattr(model.head, "pool", None), Pooler):
+            # a model that was saved with its pooler only: it goes into the new head
+            theirs = {re.sub(r"^head\.", "head.pool.", name): value for name, value in theirs.items()}
         fits = {name for name, value in ours.items() if name in theirs and theirs[name].shape == value.shape}
         if type(getattr(source, "head", None)) is not type(model.head):  # one name for what is not one thing
-            fits = {name for name in fits if not name.startswith("head.")}
+            fits = {name for name in fits if not name.startswith("head.") or name.startswith("head.pool.")}
         fresh = sorted(set(ours) - fits)
         lost = [name for name in fresh if not name.startswith("head.")]
         if lost:
