@@ -143,3 +143,21 @@ def test_a_pooler_goes_into_the_new_head(tmp_path: Path) -> None:
     model, lines = initial_model(config)
     assert torch.equal(model.head.pool.linear.weight, source.head.linear.weight)  # type: ignore[union-attr]
     assert lines[-1] == "new, with random weights: head.linear.bias, head.linear.weight"
+
+
+def test_low_rank_matrices_learn_and_become_part_of_the_weights(source: Path, trained: Callable[..., Run]) -> None:
+    run = trained(model=str(source), tune="lora", lora_rank=2, learning_rate=1e-2, budget="8steps")
+    there, kept = dougong.load(source).state_dict(), dougong.load(run.path / "model").state_dict()
+    assert {name for name in kept if "lora" in name} == set()
+    changed = {name for name, value in there.items() if "head" not in name and not torch.equal(kept[name], value)}
+    assert changed and all(".attention.body." in name and name.endswith("weight") for name in changed)
+    assert (run.path / "adapter" / "adapter_config.json").is_file()
+    assert "of the weights learn" in (run.path / "log.txt").read_text()
+    # a checkpoint opens as it was trained, and computes what the folded model does
+    last, pixels = run.model("last"), torch.randn(3, 3, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(last(pixels).logits, run.model("best")(pixels).logits, rtol=1e-4, atol=1e-5)
+    stopped = trained(
+        "stopped", stop_at=5, model=str(source), tune="lora", lora_rank=2, learning_rate=1e-2, budget="8steps"
+    )
+    assert same(weights(run), weights(dougong.resume(stopped.path)))

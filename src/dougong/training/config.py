@@ -19,7 +19,10 @@ class TrainingConfig(BaseModel):
         model: the whole configuration of the model.
         name: of the model, for people.
         init: the folder or hub id of the trained model whose weights it starts from; random ones when None.
-        tune: what is trained: the "full" model, or its "head" only.
+        tune: what is trained: the "full" model, its "head" only, or "lora": low-rank matrices beside the layers of
+            attention, and the head (see `dougong.training.lora`).
+        lora_rank: of these matrices.
+        lora_alpha: they are scaled by this / rank; twice the rank when None.
         layer_decay: the learning rate of a block is this times that of the next one (Howard and Ruder 2018,
             section 3.2; Clark et al. 2020, appendix B).
         data: where the data lies, or a built-in name.
@@ -61,7 +64,9 @@ class TrainingConfig(BaseModel):
     model: dict[str, Any]
     name: str
     init: str | None = None
-    tune: Literal["full", "head"] = "full"
+    tune: Literal["full", "head", "lora"] = "full"
+    lora_rank: int = Field(8, ge=1)
+    lora_alpha: float | None = Field(None, gt=0)
     layer_decay: float = Field(1.0, gt=0, le=1)
     data: str
     split: str | None = None

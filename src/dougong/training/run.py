@@ -78,9 +78,9 @@ class Run:
         Raises:
             UserError: there is no such checkpoint.
         """
-        from dougong.architectures import build
         from dougong.interop import load
         from dougong.training.checkpoints import set_weights
+        from dougong.training.starting import initial_model
 
         if which == "best" and (self.path / "model" / "config.json").is_file():
             return load(self.path / "model")
@@ -88,7 +88,7 @@ class Run:
         if name is None or name not in self.checkpoints.names():
             raise UserError(str(self.path), f"has no checkpoint {which!r}", f"go on with: dougong resume {self.path}")
         tensors, _ = self.checkpoints.read(name)
-        model = build(self.config.model)
+        model = initial_model(self.config)[0]
         set_weights(model, tensors.get("average") or tensors["model"])
         return model.eval()
 

@@ -79,6 +79,17 @@ def initial_model(config: TrainingConfig) -> tuple[nn.Module, list[str]]:
             raise UserError("tune=head", "the model has no head of its own", "train it whole: tune=full")
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith("head."))
+    if config.tune == "lora":
+        from dougong.training import lora
+
+        also = ("head",) if any(True for _ in model.head.parameters()) else ()  # type: ignore[union-attr]
+        alpha = config.lora_alpha or 2.0 * config.lora_rank
+        names = lora.apply(model, config.lora_rank, alpha, also=also, seed=config.seed)
+        learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        share = learning / sum(p.numel() for p in model.parameters())
+        lines.append(
+            f"lora: {len(names)} layers adapted with rank {config.lora_rank}; {share:.2%} of the weights learn"
+        )
     return model, lines
 
 

@@ -196,6 +196,8 @@ def finish(run: Run, loop: Loop) -> None:
     if best is not None:
         tensors, _ = run.checkpoints.read(best)
         set_weights(model, tensors.get("average") or tensors["model"])
+    if loop.config.tune == "lora":
+        _keep_adapter(model, run.path / "adapter", loop.config.init or "")
     model.card = {**getattr(model, "card", {}), "labels": list(getattr(loop.task, "classes", ()))}  # type: ignore[assignment]
     save_model(model, run.path / "model")
     write_json(run.path / "model" / "task.json", loop.task.describe())
@@ -215,6 +217,16 @@ def finish(run: Run, loop: Loop) -> None:
             **found,
         },
     )
+
+
+def _keep_adapter(model: nn.Module, folder: Path, base: str) -> None:
+    """Write the adapters by themselves, where their layout knows the family; then they become part of the weights."""
+    from dougong.training.adapters import save_adapter
+    from dougong.training.lora import fold
+
+    with contextlib.suppress(UserError):  # a family of ours alone: its folded weights are all there is to keep
+        save_adapter(model, folder, base)
+    fold(model)
 
 
 def flops_of_step(config: TrainingConfig, task: Task) -> int:
