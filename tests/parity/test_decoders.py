@@ -107,7 +107,7 @@ def test_a_configuration_of_transformers_4_reads_alike(tmp_path: Path) -> None:
         ({"rope_parameters": {**YARN, "mscale": 2.0}}, "mscale=2.0"),
         ({"num_key_value_heads": 3}, "3 key heads do not divide 4 query heads"),
         ({"head_dim": 7}, "7 is odd"),
-        ({"architectures": ["LlamaForSequenceClassification"]}, "LlamaForSequenceClassification"),
+        ({"architectures": ["LlamaForQuestionAnswering"]}, "LlamaForQuestionAnswering"),
         ({"rms_norm_eps": "small"}, "rms_norm_eps='small'"),
     ],
 )

@@ -9,7 +9,8 @@ from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
 from dougong.frames.model import Model
 from dougong.frames.stack import Stack
-from dougong.heads.language import Capped, written
+from dougong.heads.decoder import Answer, answering
+from dougong.heads.language import Capped
 from dougong.parts import initial
 from dougong.parts.attention import SoftCap, multi_head_attention
 from dougong.parts.embeddings import TokenEmbedding
@@ -44,6 +45,8 @@ def gemma2(
     rope_scaling: dict[str, Any] | None = None,
     attention_bias: bool = False,
     tied: bool = True,
+    head: Answer | None = "causal-language",
+    n_classes: Count = 2,
 ) -> Model:
     """Gemma 2: sandwich norms, soft-capped scores and logits, local and global blocks in turn (section 2).
 
@@ -68,6 +71,9 @@ def gemma2(
         rope_scaling: {"kind": "linear" | "llama3" | "yarn", ...}, see `dougong.parts.rope_scaling`.
         attention_bias: the projections of attention have biases.
         tied: reading and writing share one table.
+        head: what is answered: the next token, a class of the text, or a class of each token; None for the hidden
+            states alone.
+        n_classes: C, for "sequence" and "tokens".
     """
     embedding = TokenEmbedding(vocab_size, d_model, scale=d_model**0.5)
 
@@ -94,9 +100,9 @@ def gemma2(
 
     positions = Rotary(d_head, rope_base, scaling=scaling(rope_scaling))
     body = Stack([block(index) for index in range(n_layers)], positions=positions, after=norm())
-    head = written(embedding, d_model, tied)
-    model = Model(
-        embedding, body, Capped(head, SoftCap(logit_cap)) if logit_cap else head, [Feature("hidden", d_model)]
-    )
+    answer = answering(head, embedding, d_model, tied, n_classes)
+    if answer is not None and logit_cap and head == "causal-language":
+        answer = Capped(answer, SoftCap(logit_cap))
+    model = Model(embedding, body, answer, [Feature("hidden", d_model)])
     initial.normal(model)
     return model

@@ -11,7 +11,7 @@ from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
 from dougong.frames.model import Model
 from dougong.frames.stack import Stack
-from dougong.heads.language import Tied
+from dougong.heads.decoder import Answer, answering
 from dougong.parts import initial
 from dougong.parts.attention import multi_head_attention
 from dougong.parts.embeddings import TokenEmbedding
@@ -32,6 +32,8 @@ def gpt2(
     n_heads: Count = 12,
     d_ff: Count | None = None,
     dropout: Share = 0.1,
+    head: Answer | None = "causal-language",
+    n_classes: Count = 2,
 ) -> Model:
     """GPT-2: pre-norm blocks that look back only, learned positions, one table for reading and writing (section 2.3).
 
@@ -43,6 +45,9 @@ def gpt2(
         n_heads: H.
         d_ff: F; 4 D by default.
         dropout: of the embeddings, the weights of attention and each branch.
+        head: what is answered: the next token, a class of the text, or a class of each token; None for the hidden
+            states alone.
+        n_classes: C, for "sequence" and "tokens".
     """
     embedding = TokenEmbedding(vocab_size, d_model)
 
@@ -64,7 +69,8 @@ def gpt2(
         before=nn.Dropout(dropout),
         after=LayerNorm(d_model),
     )
-    model = Model(embedding, body, Tied(embedding), [Feature("hidden", d_model)])
+    answer = answering(head, embedding, d_model, True, n_classes)
+    model = Model(embedding, body, answer, [Feature("hidden", d_model)])
     initial.normal(model)
     for each in body.blocks:  # what adds to the residual stream starts smaller the deeper the stack (section 2.3)
         for last in (each.attention.body.output, each.feed_forward.body.down):  # type: ignore[union-attr]

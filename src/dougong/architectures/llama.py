@@ -9,7 +9,7 @@ from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
 from dougong.frames.model import Model
 from dougong.frames.stack import Stack
-from dougong.heads.language import written
+from dougong.heads.decoder import Answer, answering
 from dougong.parts import initial
 from dougong.parts.attention import multi_head_attention
 from dougong.parts.embeddings import TokenEmbedding
@@ -40,6 +40,8 @@ def llama(
     attention_bias: bool = False,
     feed_forward_bias: bool = False,
     tied: bool = False,
+    head: Answer | None = "causal-language",
+    n_classes: Count = 2,
 ) -> Model:
     """Llama: RMSNorm before each branch, rotary positions, gated feed-forward, grouped heads (section 2.2).
 
@@ -60,6 +62,9 @@ def llama(
         attention_bias: the projections of attention have biases.
         feed_forward_bias: those of the feed-forward network have.
         tied: reading and writing share one table.
+        head: what is answered: the next token, a class of the text, or a class of each token; None for the hidden
+            states alone.
+        n_classes: C, for "sequence" and "tokens".
     """
     embedding = TokenEmbedding(vocab_size, d_model)
     width = d_head or d_model // n_heads
@@ -76,6 +81,7 @@ def llama(
 
     positions = Rotary(width, rope_base, scaling=scaling(rope_scaling))
     body = Stack([block() for _ in range(n_layers)], positions=positions, after=RMSNorm(d_model, eps))
-    model = Model(embedding, body, written(embedding, d_model, tied), [Feature("hidden", d_model)])
+    answer = answering(head, embedding, d_model, tied, n_classes)
+    model = Model(embedding, body, answer, [Feature("hidden", d_model)])
     initial.normal(model)
     return model

@@ -11,7 +11,7 @@ from dougong.architectures.registry import architecture
 from dougong.frames.branch import Block, Branch
 from dougong.frames.model import Model
 from dougong.frames.stack import Stack
-from dougong.heads.language import written
+from dougong.heads.decoder import Answer, answering
 from dougong.parts import initial
 from dougong.parts.attention import multi_head_attention
 from dougong.parts.embeddings import TokenEmbedding
@@ -42,6 +42,8 @@ def qwen2(
     rope_base: Positive = 10000.0,
     rope_scaling: dict[str, Any] | None = None,
     tied: bool = False,
+    head: Answer | None = "causal-language",
+    n_classes: Count = 2,
 ) -> Model:
     """Qwen2: RMSNorm before each branch, rotary positions, grouped heads, biases on q, k, v (section 2.2).
 
@@ -62,6 +64,9 @@ def qwen2(
         rope_base: of the wavelengths of rotary positions.
         rope_scaling: {"kind": "linear" | "llama3" | "yarn", ...}, see `dougong.parts.rope_scaling`.
         tied: reading and writing share one table.
+        head: what is answered: the next token, a class of the text, or a class of each token; None for the hidden
+            states alone.
+        n_classes: C, for "sequence" and "tokens".
     """
     embedding = TokenEmbedding(vocab_size, d_model)
     width = d_head or d_model // n_heads
@@ -81,6 +86,7 @@ def qwen2(
 
     positions = Rotary(width, rope_base, scaling=scaling(rope_scaling))
     body = Stack([block(index) for index in range(n_layers)], positions=positions, after=RMSNorm(d_model, eps))
-    model = Model(embedding, body, written(embedding, d_model, tied), [Feature("hidden", d_model)])
+    answer = answering(head, embedding, d_model, tied, n_classes)
+    model = Model(embedding, body, answer, [Feature("hidden", d_model)])
     initial.normal(model)
     return model

@@ -46,7 +46,7 @@ def _vit(c: Config, length: int) -> int:
 
 def _gpt2(c: Config, length: int) -> int:
     d = c["d_model"]
-    return blocks(length, c["n_layers"], d, c["d_ff"] or 4 * d) + 2 * length * d * c["vocab_size"]
+    return blocks(length, c["n_layers"], d, c["d_ff"] or 4 * d) + _answer(c, length)
 
 
 def _bert(c: Config, length: int) -> int:
@@ -96,7 +96,13 @@ def _llama(c: Config, length: int) -> int:
     narrow = wide * (c["n_kv_heads"] or heads) // heads
     experts = c.get("n_chosen", 1)  # of a mixture, those that a token is sent to, and the router
     weights = 2 * d * wide + 2 * d * narrow + 3 * d * c["d_ff"] * experts + d * c.get("n_experts", 0)
-    return c["n_layers"] * (2 * weights * length + 4 * length**2 * wide) + 2 * length * d * c["vocab_size"]
+    return c["n_layers"] * (2 * weights * length + 4 * length**2 * wide) + _answer(c, length)
+
+
+def _answer(c: Config, length: int) -> int:
+    """What a decoder answers with, at each token or at the last one."""
+    width = {"causal-language": c["vocab_size"] * length, "tokens": c["n_classes"] * length, "sequence": c["n_classes"]}
+    return 2 * c["d_model"] * width.get(c["head"], 0)
 
 
 def _recurrent(gates: int) -> Callable[[Config, int], int]:

@@ -138,14 +138,16 @@ class Classify(nn.Module):
         n_classes: C.
         dropout: before the linear layer.
         before: module on the pooled vector (ModernBERT).
+        bias: of the linear layer.
     """
 
     def __init__(
-        self, pool: nn.Module, d_model: int, n_classes: int, dropout: float = 0.0, before: nn.Module | None = None
-    ) -> None:
+        self, pool: nn.Module, d_model: int, n_classes: int, dropout: float = 0.0, before: nn.Module | None = None,
+        *, bias: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.pool, self.before = pool, before or nn.Identity()
-        self.dropout, self.linear = nn.Dropout(dropout), nn.Linear(d_model, n_classes)
+        self.dropout, self.linear = nn.Dropout(dropout), nn.Linear(d_model, n_classes, bias)
 
     def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, L, D) or (B, C, h, w) to logits (B, n_classes)."""

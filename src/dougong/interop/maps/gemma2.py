@@ -76,7 +76,8 @@ def theirs(ours: dict[str, Any]) -> dict[str, Any]:
 def keys(ours: dict[str, Any]) -> list[Key]:
     """Theirs beside ours."""
     layer, block = "model.layers.{i}", "body.blocks.{i}"
-    head = "head.head.linear.weight" if ours["logit_cap"] else "head.linear.weight"
+    capped = ours["logit_cap"] and ours["head"] == "causal-language"
+    head = "head.head.linear.weight" if capped else "head.linear.weight"
     names = {f"{layer}.post_attention_layernorm.weight": f"{block}.attention.inside.weight", "lm_head.weight": head}
     return [
         *(Key(key.theirs, names.get(str(key.theirs), key.ours), key.transform) for key in llama_keys(ours)),
@@ -85,4 +86,7 @@ def keys(ours: dict[str, Any]) -> list[Key]:
     ]
 
 
-MAP = Map("gemma2", ("gemma2",), ours, theirs, keys, prefix="model.", repeats=REPEATS, ignored=IGNORED)
+MAP = Map(
+    "gemma2", ("gemma2",), ours, theirs, keys, prefix="model.", headless=("Gemma2Model",), repeats=REPEATS,
+    ignored=IGNORED,
+)  # fmt: skip

@@ -5,13 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from dougong.interop.mapping import Foreign, Key, Map
-from dougong.interop.names import head_of
+from dougong.interop.maps.llama import answer
+from dougong.interop.names import head_of, n_classes
 from dougong.interop.transforms import Split, Then, Transpose
+
+HEADS = {
+    "GPT2LMHeadModel": "causal-language", "GPT2Model": None, "GPT2ForSequenceClassification": "sequence",
+    "GPT2ForTokenClassification": "tokens",
+}  # fmt: skip
 
 
 def ours(theirs: Foreign) -> dict[str, Any]:
     """Their configuration as ours."""
-    head_of(theirs, {"GPT2LMHeadModel": None, "GPT2Model": None})
+    head = head_of(theirs, HEADS, "causal-language")
+    theirs.only("classifier_dropout", None, 0.1)
     theirs.only("activation_function", "gelu_new", "gelu_pytorch_tanh")
     theirs.only("layer_norm_epsilon", 1e-5)
     theirs.only("scale_attn_weights", True)
@@ -31,6 +38,8 @@ def ours(theirs: Foreign) -> dict[str, Any]:
         "n_heads": theirs.count("n_head", 12),
         "d_ff": None if d_ff is None or d_ff == 4 * d_model else d_ff,
         "dropout": dropout,
+        "head": head,
+        "n_classes": n_classes(theirs) if head in ("sequence", "tokens") else 2,
     }
 
 
@@ -38,7 +47,8 @@ def theirs(ours: dict[str, Any]) -> dict[str, Any]:
     """Our configuration as theirs."""
     return {
         "model_type": "gpt2",
-        "architectures": ["GPT2LMHeadModel"],
+        "architectures": [next(kind for kind, head in HEADS.items() if head == ours["head"])],
+        **({"num_labels": ours["n_classes"]} if ours["head"] in ("sequence", "tokens") else {}),
         "activation_function": "gelu_new",
         "vocab_size": ours["vocab_size"],
         "n_positions": ours["max_length"],
@@ -75,6 +85,7 @@ def keys(ours: dict[str, Any]) -> list[Key]:
         Key("transformer.h.{i}.mlp.c_proj.weight", f"{block}.feed_forward.body.down.weight", Transpose()),
         Key("transformer.h.{i}.mlp.c_proj.bias", f"{block}.feed_forward.body.down.bias"),
         Key("transformer.ln_f.*", "body.after.*"),
+        *answer(ours, "classifier"),
     ]
 
 

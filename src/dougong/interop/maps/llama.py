@@ -5,12 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from dougong.interop.mapping import Foreign, Key, Map
-from dougong.interop.names import activation, foreign_activation, foreign_rope, head_of, rope
+from dougong.interop.names import activation, foreign_activation, foreign_rope, head_of, n_classes, rope
+
+
+def heads(name: str) -> dict[str, str | None]:
+    """Our head by their class. Args: name: that their classes begin with."""
+    return {
+        f"{name}ForCausalLM": "causal-language",
+        f"{name}Model": None,
+        f"{name}ForSequenceClassification": "sequence",
+        f"{name}ForTokenClassification": "tokens",
+    }
 
 
 def shared(theirs: Foreign, name: str, **defaults: Any) -> dict[str, Any]:
     """What Llama and the decoders after it say alike. Args: name: of the classes; defaults: theirs, by key."""
-    head_of(theirs, {f"{name}ForCausalLM": None})
+    head = head_of(theirs, heads(name), "causal-language")
+    theirs.only("classifier_dropout", None, 0.1)
     n_heads = theirs.count("num_attention_heads", 32)
     d_model = theirs.count("hidden_size", 4096)
     n_kv_heads = theirs.take("num_key_value_heads", defaults.get("num_key_value_heads", n_heads))
@@ -28,6 +39,8 @@ def shared(theirs: Foreign, name: str, **defaults: Any) -> dict[str, Any]:
         "attention_dropout": float(theirs.take("attention_dropout", 0.0)),
         "eps": theirs.take("rms_norm_eps", defaults.get("rms_norm_eps", 1e-6)),
         "tied": theirs.take("tie_word_embeddings", False),
+        "head": head,
+        "n_classes": n_classes(theirs) if head in ("sequence", "tokens") else 2,
         **rope(theirs, defaults.get("rope_theta", 10000.0)),
     }
 
@@ -36,7 +49,8 @@ def foreign(ours: dict[str, Any], name: str) -> dict[str, Any]:
     """The same, back."""
     return {
         "model_type": name.lower(),
-        "architectures": [f"{name}ForCausalLM"],
+        "architectures": [next(kind for kind, head in heads(name).items() if head == ours["head"])],
+        **({"num_labels": ours["n_classes"]} if ours["head"] in ("sequence", "tokens") else {}),
         "vocab_size": ours["vocab_size"],
         "max_position_embeddings": ours["max_length"],
         "hidden_size": ours["d_model"],
@@ -66,8 +80,16 @@ def keys(ours: dict[str, Any]) -> list[Key]:
         Key(f"{layer}.input_layernorm.weight", f"{block}.attention.before.weight"),
         Key(f"{layer}.post_attention_layernorm.weight", f"{block}.feed_forward.before.weight"),
         Key("model.norm.weight", "body.after.weight"),
-        *([] if ours["tied"] else [Key("lm_head.weight", "head.linear.weight")]),
+        *answer(ours),
     ]
+
+
+def answer(ours: dict[str, Any], tagger: str = "score") -> list[Key]:
+    """The head's keys. Args: tagger: their name of the layer that tags tokens."""
+    if ours["head"] == "causal-language":
+        return [] if ours.get("tied", True) else [Key("lm_head.weight", "head.linear.weight")]
+    names = {"sequence": Key("score.weight", "head.linear.weight"), "tokens": Key(f"{tagger}.*", "head.linear.*")}
+    return [names[ours["head"]]] if ours["head"] else []
 
 
 def ours(theirs: Foreign) -> dict[str, Any]:
@@ -90,4 +112,7 @@ def theirs(ours: dict[str, Any]) -> dict[str, Any]:
 
 REPEATS = (("lm_head.weight", "model.embed_tokens.weight"),)
 IGNORED = (r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq", r"model\.rotary_emb\.inv_freq")
-MAP = Map("llama", ("llama",), ours, theirs, keys, prefix="model.", repeats=REPEATS, ignored=IGNORED)
+MAP = Map(
+    "llama", ("llama",), ours, theirs, keys, prefix="model.", headless=("LlamaModel",), repeats=REPEATS,
+    ignored=IGNORED,
+)  # fmt: skip

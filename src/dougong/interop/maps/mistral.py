@@ -20,4 +20,7 @@ def theirs(ours: dict[str, Any]) -> dict[str, Any]:
     return {**foreign(ours, "Mistral"), "sliding_window": ours["window"]}
 
 
-MAP = Map("mistral", ("mistral",), ours, theirs, keys, prefix="model.", repeats=REPEATS, ignored=IGNORED)
+MAP = Map(
+    "mistral", ("mistral",), ours, theirs, keys, prefix="model.", headless=("MistralModel",), repeats=REPEATS,
+    ignored=IGNORED,
+)  # fmt: skip

@@ -44,4 +44,7 @@ def keys(ours: dict[str, Any]) -> list[Key]:
     ]
 
 
-MAP = Map("mixtral", ("mixtral",), ours, theirs, keys, prefix="model.", repeats=REPEATS, ignored=IGNORED)
+MAP = Map(
+    "mixtral", ("mixtral",), ours, theirs, keys, prefix="model.", headless=("MixtralModel",), repeats=REPEATS,
+    ignored=IGNORED,
+)  # fmt: skip

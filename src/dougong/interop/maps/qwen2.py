@@ -56,4 +56,7 @@ def theirs(ours: dict[str, Any]) -> dict[str, Any]:
     return {**foreign(ours, "Qwen2"), **foreign_windows(ours)}
 
 
-MAP = Map("qwen2", ("qwen2",), ours, theirs, keys, prefix="model.", repeats=REPEATS, ignored=IGNORED)
+MAP = Map(
+    "qwen2", ("qwen2",), ours, theirs, keys, prefix="model.", headless=("Qwen2Model",), repeats=REPEATS,
+    ignored=IGNORED,
+)  # fmt: skip

@@ -37,4 +37,7 @@ def keys(ours: dict[str, Any]) -> list[Key]:
     ]
 
 
-MAP = Map("qwen3", ("qwen3",), ours, theirs, keys, prefix="model.", repeats=REPEATS, ignored=IGNORED)
+MAP = Map(
+    "qwen3", ("qwen3",), ours, theirs, keys, prefix="model.", headless=("Qwen3Model",), repeats=REPEATS,
+    ignored=IGNORED,
+)  # fmt: skip
