@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import dougong as dg
 from dougong.errors import UserError
 from dougong.explain.draw import drawable
-from dougong.explain.subject import grid_units
+from dougong.explain.pictures import grid_units
 
 
 class Task:

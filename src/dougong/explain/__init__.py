@@ -28,9 +28,10 @@ def explain(
 
     Args:
         model: a classifier: a module, a run, or the path of a run or model folder.
-        inputs: one sample: the path of a picture, a PIL image, an array, or a prepared tensor, (3, h, w) for pictures.
-        method: "integrated-gradients" (every model; what each part adds to the class), "attention" or "rollout"
-            (models with attention; where it looks); "auto" is integrated-gradients, which answers for one class.
+        inputs: one sample: the path of a picture, a PIL image, an array, a text, a pair of texts as a tuple, or a
+            prepared tensor, (3, h, w) for pictures.
+        method: "integrated-gradients" or "occlusion" (every model; what each part adds to the class), "attention" or
+            "rollout" (models with attention; where it looks); "auto" is integrated-gradients.
         target: number or name of the class; the most probable one by default.
         task: how inputs are prepared, where the model does not say it.
         layers: for attention: numbers of the layers, from 0, negative ones from the end; the last one by default.
@@ -51,10 +52,13 @@ def explain(
         raise unknown("method", "method", method, ["auto", *METHODS])
     name = AUTO if method == "auto" else method
     module, task = open_model(model, task)
-    sample, source = prepare(inputs, task)
+    classes = class_names(task)
+    sample = prepare(inputs, task)
     ask = Ask(layers, heads, rows)
     with evaluation(module):
-        subject = make_subject(module, sample, class_names(task), target)
+        subject = make_subject(
+            module, sample.inputs, classes, target, bool(getattr(task, "several", False)), sample.passage
+        )
         finding = METHODS[name](subject, ask)
         deleted, curves = deletion(subject, finding.units, finding.scores, seed)
         randomised = randomised_weights(subject, finding, METHODS[name], ask, seed)
@@ -66,10 +70,11 @@ def explain(
         checks={**finding.checks, "deletion": deleted, "randomised weights": randomised},
         signed=finding.signed,
         picture_seen=picture_seen(subject.inputs, task),
+        texts=sample.passage.texts if sample.passage else (),
         curves=curves,
         maps=finding.maps,
-        notes=finding.notes,
-        source=source,
+        notes=(*subject.notes, *finding.notes),
+        source=sample.source,
         meaning=finding.meaning,
     )
 

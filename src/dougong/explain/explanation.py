@@ -39,16 +39,19 @@ class Units:
     """What each score refers to.
 
     Args:
-        kind: "pixel", "cell", "patch", "row" or "column" of a picture; "token" or "vector" of a sequence.
+        kind: "pixel", "cell", "patch", "row" or "column" of a picture; "word" of a text; "token" or "vector" of another
+            sequence.
         names: one a unit.
         boxes: (left, top, right, bottom) in pixels of the prepared picture, one a unit; None for sequences.
-        owner: the unit of each pixel, (h, w), or of each position, (L,).
+        owner: the unit of each pixel, (h, w), or of each position, (L,); -1 where there is none.
+        spans: (number of the text, first character, the one after the last), one a word; None for what is no text.
     """
 
     kind: str
     names: tuple[str, ...]
     boxes: tuple[tuple[int, int, int, int], ...] | None
     owner: np.ndarray
+    spans: tuple[tuple[int, int, int], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -111,6 +114,7 @@ class Explanation:
         checks: tests of the explanation, by name.
         signed: whether a negative score speaks against the class; else scores are shares, at least 0.
         picture_seen: uint8 (h, w, 3), the picture as the model sees it; None for sequences.
+        texts: that were explained, one or two; none where the input was no text.
         curves: of the deletion check.
         maps: the single maps that the scores were made of, if any.
         notes: what else should be known, in sentences.
@@ -125,6 +129,7 @@ class Explanation:
     checks: Mapping[str, Check]
     signed: bool = False
     picture_seen: np.ndarray | None = None
+    texts: tuple[str, ...] = ()
     curves: Curves | None = None
     maps: tuple[Map, ...] = ()
     notes: tuple[str, ...] = ()
@@ -157,6 +162,7 @@ class Explanation:
         curves = self.curves
         return {
             "source": self.source,
+            "texts": list(self.texts),
             "target": {
                 "index": self.target.index, "name": self.target.name, "probability": self.target.probability,
             },
@@ -167,6 +173,7 @@ class Explanation:
                 "kind": self.units.kind,
                 "names": list(self.units.names),
                 "boxes": None if boxes is None else [list(box) for box in boxes],
+                "spans": None if self.units.spans is None else [list(span) for span in self.units.spans],
             },
             "scores": [float(score) for score in self.scores],
             "checks": {

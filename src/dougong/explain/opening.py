@@ -1,7 +1,8 @@
-"""From what a user holds - a run, a folder or a module, and a picture - to a subject."""
+"""From what a user holds - a run, a folder or a module, and a picture or a text - to a subject."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ from torch import Tensor, nn
 
 from dougong.errors import UserError, unknown
 from dougong.explain.explanation import Target
-from dougong.explain.subject import Subject, embed, logits
+from dougong.explain.pictures import PictureSubject
+from dougong.explain.subject import Subject, embed, logits, shares
+from dougong.explain.texts import Passage, TextSubject, empty_text, read_passage, texts_of
+
+TASKS = ("image-classification", "text-classification")
 
 
 def open_model(model: Any, task: Any = None) -> tuple[nn.Module, Any]:
@@ -45,22 +50,32 @@ def described_task(folder: Path) -> Any:
     return None
 
 
-def prepare(raw: Any, task: Any) -> tuple[Tensor, str]:
-    """One prepared sample, (1, ...), and its name.
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One prepared sample. Args: inputs: (1, ...); source: its name; passage: of a text, its words."""
+
+    inputs: Tensor
+    source: str = ""
+    passage: Passage | None = None
+
+
+def prepare(raw: Any, task: Any) -> Sample:
+    """One prepared sample.
 
     Args:
-        raw: the path of a picture, a PIL image, an array, or a prepared tensor with or without a batch axis.
+        raw: the path of a picture, a PIL image, an array, a text, a pair of texts, or a prepared tensor with or without
+            a batch axis.
         task: that prepares what is not a tensor.
 
     Raises:
-        UserError: several samples, or nothing that says how to prepare this one.
+        UserError: several samples, nothing that says how to prepare this one, or a text without words.
     """
     if isinstance(raw, Tensor):
         # a picture is (3, h, w), tokens (L,); a batch axis of one is welcome
         batched = raw if raw.dim() == 4 or (raw.dim() in (2, 3) and raw.shape[0] == 1) else raw[None]
         if len(batched) != 1:
             raise UserError("inputs", f"{len(batched)} samples at once", "explain one at a time")
-        return batched, ""
+        return Sample(batched)
     if task is None:
         raise UserError(
             "inputs", "this model does not say how its inputs are prepared",
@@ -69,17 +84,46 @@ def prepare(raw: Any, task: Any) -> tuple[Tensor, str]:
     batch = task.prepare(raw)
     if len(batch.inputs[0]) != 1:
         raise UserError("inputs", f"{len(batch.inputs[0])} samples at once", "explain one at a time")
-    return batch.inputs[0], str(raw) if isinstance(raw, str | Path) else ""
+    texts = texts_of(raw)
+    if texts is not None and hasattr(task, "encodings"):
+        return Sample(batch.inputs[0], "", read_passage(texts, task.encodings([texts])[0]))
+    return Sample(batch.inputs[0], str(raw) if isinstance(raw, str | Path) else "")
 
 
 def class_names(task: Any) -> tuple[str, ...]:
-    """The classes' names as the task describes them; none without a task."""
+    """The classes' names as the task describes them; none without a task.
+
+    Raises:
+        UserError: a task that answers with more than one class of the whole input.
+    """
+    name = getattr(task, "name", TASKS[0])
+    if name not in TASKS:
+        raise UserError(
+            str(name),
+            "does not answer with one class, so there is nothing to explain",
+            f"ask about {' or '.join(TASKS)}",
+        )
     return tuple(str(name) for name in task.describe().get("classes", ())) if task is not None else ()
 
 
 @torch.no_grad()
-def make_subject(model: nn.Module, inputs: Tensor, classes: tuple[str, ...], target: int | str | None) -> Subject:
+def make_subject(
+    model: nn.Module,
+    inputs: Tensor,
+    classes: tuple[str, ...],
+    target: int | str | None,
+    several: bool = False,
+    passage: Passage | None = None,
+) -> Subject:
     """The question that is asked, with the model already in evaluation mode.
+
+    Args:
+        model: a classifier.
+        inputs: one prepared sample, (1, ...).
+        classes: their names, if known.
+        target: number or name of the class; the most probable one by default.
+        several: classes stand side by side, each with a probability of its own.
+        passage: the words of a text, if it is one.
 
     Raises:
         UserError: a kind of model that is not explained yet, or a class that is not there.
@@ -97,9 +141,11 @@ def make_subject(model: nn.Module, inputs: Tensor, classes: tuple[str, ...], tar
     scores = logits(model, inputs, points)[0]
     index = find_class(target, classes, scores)
     name = classes[index] if index < len(classes) else str(index)
-    wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    found = Target(index, name, float(wide.softmax(-1)[index]))
-    return Subject(model, inputs, points, torch.zeros_like(points), classes, found)
+    found = Target(index, name, float(shares(scores, several)[index]))
+    if passage is not None:
+        return TextSubject(model, inputs, points, empty_text(points, passage), classes, found, several, passage)
+    kind_of = PictureSubject if inputs.dim() == 4 else Subject
+    return kind_of(model, inputs, points, torch.zeros_like(points), classes, found, several)
 
 
 def find_class(target: int | str | None, classes: tuple[str, ...], scores: Tensor) -> int:

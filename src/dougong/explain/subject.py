@@ -1,4 +1,7 @@
-"""A model and one input as every method sees them: real-valued points in, the evidence for one class out."""
+"""A model and one input as every method sees them: real-valued points in, the evidence for one class out.
+
+`Subject` is a bare sequence of vectors or tokens; `pictures.PictureSubject` and `texts.TextSubject` know more.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,26 @@ from torch import Tensor, nn
 
 from dougong.errors import UserError
 from dougong.explain.explanation import Target, Units
-from dougong.heads.classify import First, Last, Mean
-from dougong.parts.embeddings import Embedded, PatchEmbedding
+from dougong.heads.classify import First, Last, Mean, Pooler
+from dougong.heads.embed import Embed
+from dougong.heads.language import MaskedLanguage
+from dougong.heads.tag import Tag
+from dougong.parts.embeddings import Embedded
 
-CELLS_ACROSS = 16
-"""A picture's side is cut into about this many cells; below 32 pixels a cell is one pixel."""
 BATCH = 128
+MOST_POSITIONS = 16384
+"""Positions of all sequences of a batch together, so that long texts do not fill the memory."""
+NO_CLASSES = {
+    Pooler: "it answers with one vector, not with scores of classes",
+    Embed: "it answers with one vector, not with scores of classes",
+    Tag: "it answers at each token, not with one class",
+    MaskedLanguage: "it answers at each token, not with one class",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is explained.
+    """What is explained: here a sequence of which nothing more is known.
 
     Args:
         model: in evaluation mode.
@@ -32,6 +44,7 @@ class Subject:
         baseline: what stands for "nothing there", of the points' shape.
         classes: names of the classes; empty when unknown.
         target: the class that is explained.
+        several: classes stand side by side, each with a sigmoid of its own; else one is chosen by softmax.
     """
 
     model: nn.Module
@@ -40,11 +53,27 @@ class Subject:
     baseline: Tensor
     classes: tuple[str, ...]
     target: Target
+    several: bool = False
 
     @property
-    def is_image(self) -> bool:
-        """Whether the input is a picture."""
-        return self.inputs.dim() == 4
+    def nothing(self) -> str:
+        """What an empty input is, in words."""
+        return "zero at every position"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of any explanation of this input should know."""
+        return ()
+
+    @property
+    def evidence_words(self) -> str:
+        """What ``evidence`` is, in words."""
+        return "its logit" if self.several else "its logit less the mean logit"
+
+    @property
+    def batch(self) -> int:
+        """How many points are asked about at once."""
+        return max(1, min(BATCH, MOST_POSITIONS // self.points.shape[1]))
 
     @property
     def embedding(self) -> Any:
@@ -56,7 +85,11 @@ class Subject:
         if self.inputs.is_floating_point():
             return replace(self, model=model)
         points = embed(model, self.inputs)
-        return replace(self, model=model, points=points, baseline=torch.zeros_like(points))
+        return replace(self, model=model, points=points, baseline=self.empty(model, points))
+
+    def empty(self, model: nn.Module, points: Tensor) -> Tensor:
+        """The baseline of tokens that a model embeds as these points."""
+        return torch.zeros_like(points)
 
     def logits(self, points: Tensor) -> Tensor:
         """Points (N, ...) to the classes' scores before softmax, (N, C)."""
@@ -65,82 +98,76 @@ class Subject:
     def evidence(self, points: Tensor) -> Tensor:
         """Points (N, ...) to the evidence for the target, (N,): its logit less the mean of all logits.
 
-        Softmax does not change when all logits rise alike, so only differences between logits mean something.
+        Softmax does not change when all logits rise alike, so only differences between logits mean something. Where
+        each class has a sigmoid of its own, its logit alone counts.
         """
         scores = self.logits(points)
         chosen = scores[:, self.target.index]
-        return chosen - scores.mean(-1) if scores.shape[-1] > 1 else chosen
+        return chosen if self.several or scores.shape[-1] == 1 else chosen - scores.mean(-1)
 
     @torch.no_grad()
     def probability(self, points: Tensor) -> Tensor:
         """Points (N, ...) to the target's probability, (N,), in batches."""
-        parts = [self.logits(part).float().softmax(-1)[:, self.target.index] for part in points.split(BATCH)]
+        parts = [shares(self.logits(part), self.several)[:, self.target.index] for part in points.split(self.batch)]
         return torch.cat(parts)
 
     def cells(self) -> Units:
-        """Square cells of a picture, or the positions of a sequence."""
-        if not self.is_image:
-            return self.positions()
-        height, width = self.inputs.shape[-2:]
-        side = max(1, max(height, width) // CELLS_ACROSS)
-        return grid_units("pixel" if side == 1 else "cell", (height, width), (side, side))
+        """What integrated gradients are summed over: the positions."""
+        return self.patches()
 
     def patches(self) -> Units:
-        """What the model reads as one token: the patches or rows of a picture, or the positions of a sequence."""
-        if self.is_image and isinstance(self.embedding, PatchEmbedding):
-            size, cell = self.embedding.image_size, self.embedding.patch_size
-            kind = "row" if cell[1] == size[1] else "column" if cell[0] == size[0] else "patch"
-            return grid_units(kind, size, cell)
-        return self.positions()
-
-    def positions(self) -> Units:
-        """The positions of a sequence."""
+        """What attention is summed over: the positions."""
         count = self.points.shape[1]
         noun = "vector" if self.inputs.is_floating_point() else "token"
         names = tuple(f"{noun} {place + 1}" for place in range(count))
         return Units(noun, names, None, np.arange(count))
 
+    def by_point(self, attribution: Tensor) -> Tensor:
+        """Attributions of the points' shape (1, ...), summed to the shape of the units' owner."""
+        return attribution[0].sum(-1)
+
+    def over_points(self, mask: Tensor) -> Tensor:
+        """A mask (N, *owner's shape) that fits the points."""
+        return mask[..., None]
+
     def sum_over(self, units: Units, attribution: Tensor) -> np.ndarray:
         """Attributions of the points' shape (1, ...) to one sum a unit, (n,)."""
-        values = attribution[0].sum(0 if self.is_image else -1).double().cpu().numpy()
-        return np.bincount(units.owner.ravel(), values.ravel(), minlength=len(units))
+        values, owner = self.by_point(attribution).double().cpu().numpy().ravel(), units.owner.ravel()
+        owned = owner >= 0
+        return np.bincount(owner[owned], values[owned], minlength=len(units))
 
     def without(self, units: Units, removed: Tensor) -> Tensor:
-        """The points with some units set to the baseline: bool (N, n) to (N, ...)."""
+        """The points with some units set to the baseline: bool (N, n) to (N, ...). What no unit owns stays."""
         owner = torch.from_numpy(units.owner).to(self.points.device)
-        gone = removed.to(self.points.device)[:, owner]
-        gone = gone[:, None] if self.is_image else gone[..., None]
-        return torch.where(gone, self.baseline, self.points)
+        nobody = removed.new_zeros(len(removed), 1)  # which the owner -1 is looked up in
+        gone = torch.cat((removed, nobody), 1).to(self.points.device)[:, owner]
+        return torch.where(self.over_points(gone), self.baseline, self.points)
+
+    def read_by(self, units: Units) -> np.ndarray:
+        """The unit of each position that the model's layers see, (S,); -1 for nobody's."""
+        return units.owner
+
+    def gather(self, units: Units, seen: np.ndarray) -> np.ndarray:
+        """Shares of positions (..., S) to shares of units (..., n); what belongs to no unit is left out."""
+        owner = self.read_by(units)
+        return seen @ (owner[:, None] == np.arange(len(units))).astype(seen.dtype)
 
     def readout(self) -> list[int] | None:
         """The rows that the classifier reads: the class token, the last token; None for all of them."""
         pool = getattr(getattr(self.model, "head", None), "pool", None)
-        if isinstance(pool, First):
+        if isinstance(pool, First | Pooler):
             return [0]
         if isinstance(pool, Last):
             return [-1]
         if isinstance(pool, Mean) and pool.skip:
-            return list(range(pool.skip, self.prefix + len(self.patches())))
+            return list(range(pool.skip, len(self.read_by(self.patches()))))
         return None
 
-    @property
-    def prefix(self) -> int:
-        """Tokens before the first patch."""
-        return int(getattr(self.embedding, "n_prefix", 0))
 
-
-def grid_units(kind: str, size: tuple[int, int], cell: tuple[int, int]) -> Units:
-    """A picture of ``size`` (h, w) cut into cells, row by row; the last ones are smaller where it does not divide."""
-    rows, columns = -(-size[0] // cell[0]), -(-size[1] // cell[1])
-    names, boxes = [], []
-    for row in range(rows):
-        for column in range(columns):
-            top, left = row * cell[0], column * cell[1]
-            boxes.append((left, top, min(left + cell[1], size[1]), min(top + cell[0], size[0])))
-            place = {"row": f"{row + 1}", "column": f"{column + 1}"}.get(kind, f"{row + 1},{column + 1}")
-            names.append(f"{kind} {place}")
-    down, across = np.arange(size[0]) // cell[0], np.arange(size[1]) // cell[1]
-    return Units(kind, tuple(names), tuple(boxes), down[:, None] * columns + across)
+def shares(scores: Tensor, several: bool) -> Tensor:
+    """Logits (N, C) to probabilities, in float32 at least."""
+    wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    return wide.sigmoid() if several else wide.softmax(-1)
 
 
 def logits(model: nn.Module, inputs: Tensor, points: Tensor) -> Tensor:
@@ -149,6 +176,10 @@ def logits(model: nn.Module, inputs: Tensor, points: Tensor) -> Tensor:
     Raises:
         UserError: the model gives no scores for classes.
     """
+    head = getattr(model, "head", None)
+    for kind, why in NO_CLASSES.items():
+        if isinstance(head, kind):
+            raise UserError("model", why, "give a classifier")
     if inputs.is_floating_point():
         output = model(points)
     else:

@@ -19,7 +19,7 @@ from dougong.tasks.texts import fit_text, longest, padded, tokenizer_for
 
 if TYPE_CHECKING:
     from dougong.data.texts import TextData
-    from dougong.data.tokenizing import Tokenizer
+    from dougong.data.tokenizing import Encoding, Tokenizer
 
 Text = tuple[str, ...]
 
@@ -190,10 +190,14 @@ class TextClassification:
         where = [text[0] if len(text[0]) <= 60 else text[0][:57] + "..." for text in texts]
         return Batch(self._inputs(self._encoded(texts)), None, torch.arange(len(texts)), where)
 
-    def _encoded(self, texts: Sequence[Text]) -> list[list[int]]:
+    def encodings(self, texts: Sequence[Text]) -> list[Encoding]:
+        """What the model reads of each text or pair, with the characters that each token stands for."""
         pair = [text[1] for text in texts] if texts and len(texts[0]) == 2 else None
         most = self.max_length if self.max_length < 10**9 else None
-        return [list(one.ids) for one in self.tokenizer.encode([text[0] for text in texts], pair, max_length=most)]
+        return self.tokenizer.encode([text[0] for text in texts], pair, max_length=most)
+
+    def _encoded(self, texts: Sequence[Text]) -> list[list[int]]:
+        return [list(one.ids) for one in self.encodings(texts)]
 
     def _inputs(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         fill = self.tokenizer.special_ids.get("pad", 0)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dougong.explain.finding import Ask, Finding
 from dougong.explain.methods.attention import attention
 from dougong.explain.methods.integrated_gradients import integrated_gradients
+from dougong.explain.methods.occlusion import occlusion
 from dougong.explain.methods.rollout import rollout
 from dougong.explain.subject import Subject
 
@@ -16,7 +17,8 @@ METHODS: dict[str, Method] = {
     "attention": attention,
     "rollout": rollout,
     "integrated-gradients": integrated_gradients,
+    "occlusion": occlusion,
 }
 
 AUTO = "integrated-gradients"
-"""It explains every model, and it explains one class; attention and rollout are the same whichever class is asked."""
+"""It explains every model and one class, and its scores add up; attention and rollout are the same for all classes."""

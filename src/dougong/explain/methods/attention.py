@@ -30,7 +30,7 @@ def attention(subject: Subject, ask: Ask) -> Finding:
         heads = choose(ask.heads, layer.attention.n_heads, "heads", "heads")
         weights = layer.weights(rows=rows)
         errors.append(layer.error(weights, rows))
-        seen = weights[heads, :, subject.prefix :].double().cpu().numpy()
+        seen = subject.gather(units, weights[heads].double().cpu().numpy())
         total.append(seen.mean((0, 1)))
         for number, head in enumerate(heads):
             name = f"layer {index + 1}, head {head + 1}"

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dougong.explain.explanation import Check
 from dougong.explain.finding import Ask, Finding
-from dougong.explain.subject import BATCH, Subject
+from dougong.explain.subject import Subject
 
 FIRST_STEPS = 32
 SHARE, FLOOR = 0.01, 0.01
@@ -30,18 +30,14 @@ def integrated_gradients(subject: Subject, ask: Ask) -> Finding:
         if gap <= limit(rise) or 2 * steps > ask.steps:
             break
         steps *= 2
-    if subject.is_image:
-        nothing = "a picture of one colour, the zero of the prepared input (the mean colour of the training pictures)"
-    else:
-        nothing = "zero at every position"
     return Finding(
         units=units,
         scores=subject.sum_over(units, attribution),
-        meaning=f"what each {units.kind} adds to the evidence for the class (its logit less the mean logit), compared "
-        "with an empty input",
+        meaning=f"what each {units.kind} adds to the evidence for the class ({subject.evidence_words}), "
+        "compared with an empty input",
         signed=True,
         checks={"completeness": completeness(gap, rise, steps)},
-        notes=(f"An empty input is {nothing}.",),
+        notes=(f"An empty input is {subject.nothing}.",),
     )
 
 
@@ -56,7 +52,7 @@ def attribute(subject: Subject, steps: int) -> Tensor:
 
     with torch.enable_grad():
         return IntegratedGradients(subject.evidence, multiply_by_inputs=True).attribute(
-            subject.points.detach(), subject.baseline, n_steps=steps, internal_batch_size=BATCH
+            subject.points.detach(), subject.baseline, n_steps=steps, internal_batch_size=subject.batch
         ).detach()  # fmt: skip
 
 

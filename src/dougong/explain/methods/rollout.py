@@ -39,14 +39,14 @@ def rollout(subject: Subject, ask: Ask) -> Finding:
     rows = choose(ask.rows if ask.rows is not None else readout, len(flow), "rows", "positions")
     seen = flow[rows].mean(0).cpu().numpy()
     units = subject.patches()
-    scores: np.ndarray = seen[subject.prefix :]
+    scores: np.ndarray = subject.gather(units, seen)
     kept = 1 - float(scores.sum())
     notes = [
         "Rollout shows which parts the answer was mixed from, not which class they speak for: it is the same "
         "whichever class is asked. Integrated gradients answer for one class."
     ]
-    if subject.prefix:
-        notes.append(f"{kept:.0%} of the flow stays with the class token itself and is not drawn.")
+    if (subject.read_by(units) < 0).any():
+        notes.append(f"{kept:.0%} of the flow comes from special tokens, as the class token, and is not drawn.")
     return Finding(
         units=units,
         scores=scores,
