@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FONTS = ["DejaVu Sans", "Noto Sans CJK SC", "Noto Sans SC", "WenQuanYi Micro Hei", "PingFang SC", "Microsoft YaHei"]
 MAPS_ACROSS = 8
 MOST_MAPS = 32
+MOST_WORDS = 28
 INK, FAINT, GRID = "#222222", "#767676", "#d0d0d0"
 MARKS = {True: ("passed", "#1b6e3c"), False: ("FAILED", "#b3261e")}
 
@@ -82,7 +83,16 @@ def drawable(explanation: Explanation) -> tuple[Explanation, list[str]]:
         notes = (*notes, "No font of this machine can write the class's name; the page (.html) shows it.")
     if known and not all(ord(letter) in known for letter in source):
         source = ""
-    return replace(explanation, target=target, source=source, notes=notes), fonts
+    units = explanation.units
+    if known:
+        names = tuple(
+            name if all(ord(letter) in known for letter in name) else f"{units.kind} {place + 1}"
+            for place, name in enumerate(units.names)
+        )
+        if names != units.names:
+            units = replace(units, names=names)
+            notes = (*notes, "No font of this machine can write some of the words; the page (.html) shows them.")
+    return replace(explanation, target=target, source=source, notes=notes, units=units), fonts
 
 
 def title(explanation: Explanation) -> str:
@@ -136,12 +146,33 @@ def _pictures(left: Any, right: Any, explanation: Explanation) -> None:
 
 
 def _bars(axes: Any, explanation: Explanation) -> None:
-    """A sequence: the score of each position as a bar."""
+    """A sequence: the score of each position as a bar; of a text, the words with the largest scores, in its order."""
+    if explanation.texts:
+        _words(axes, explanation)
+        return
     colours = [rgb(FOR) if score >= 0 else rgb(AGAINST) for score in explanation.scores]
     axes.bar(np.arange(1, len(colours) + 1), explanation.scores, color=colours)
     axes.set_title(f"score of each {explanation.units.kind}", fontsize=11, loc="left")
     axes.set_xlabel("position", fontsize=9)
     axes.tick_params(labelsize=8, color=GRID)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _words(axes: Any, explanation: Explanation) -> None:
+    scores, count = explanation.scores, len(explanation.scores)
+    chosen = np.sort(np.argsort(-np.abs(scores), kind="stable")[:MOST_WORDS])
+    shown, at = scores[chosen], np.arange(len(chosen))
+    axes.bar(at, shown, color=[rgb(FOR) if score >= 0 else rgb(AGAINST) for score in shown])
+    names = [
+        name if len(name) <= 14 else f"{name[:13]}…" for name in (explanation.units.names[each] for each in chosen)
+    ]
+    axes.set_xticks(at, names, rotation=55, ha="right", rotation_mode="anchor", parse_math=False)
+    of = f"score of each {explanation.units.kind}"
+    axes.set_title(
+        of if len(chosen) == count else f"{of}: the {len(chosen)} largest of {count}", fontsize=11, loc="left"
+    )
+    axes.axhline(0, color=GRID, lw=1)
+    axes.tick_params(labelsize=9, color=GRID)
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dougong.explain import passages
 from dougong.explain.colours import data_uri, overlay
 from dougong.explain.svg import Axis, Band, Line, line_chart
 
@@ -49,7 +50,7 @@ def explanation_page(explanation: Explanation) -> str:
 
 
 def explanation_part(explanation: Explanation) -> str:
-    """An explanation as a part of a page: picture, heat map, deletion curve, checks."""
+    """An explanation as a part of a page: picture with heat map or coloured text, deletion curve, checks."""
     if explanation.picture_seen is not None:
         seen, owner = explanation.picture_seen, explanation.units.owner
         heat = overlay(seen, explanation.scores, owner, explanation.signed)
@@ -60,6 +61,8 @@ def explanation_part(explanation: Explanation) -> str:
             f"<figure>{image(heat, 'heat map of the scores')}"
             f"<figcaption>score of each {escape(explanation.units.kind)}</figcaption></figure></div>"
         )
+    elif explanation.texts:
+        left = passages.html(explanation) + passages.legend(explanation) + words(explanation)
     else:
         left = bars(explanation)
     right = deletion_chart(explanation)
@@ -82,16 +85,22 @@ def checks(explanation: Explanation) -> str:
 def maps(explanation: Explanation) -> str:
     """The single maps behind the scores."""
     seen = explanation.picture_seen
-    if seen is None or len(explanation.maps) < 2:
+    if (seen is None and not explanation.texts) or len(explanation.maps) < 2:
         return ""
-    figures = [
+    shown = explanation.maps[:MOST_MAPS]
+    more = len(explanation.maps) - len(shown)
+    said = f'<p class="note">{more} more maps are in the JSON.</p>' if more > 0 else ""
+    if seen is None:
+        texts = "".join(
+            f'<p class="note">{escape(each.name)}</p>{passages.html(explanation, each.scores)}' for each in shown
+        )
+        return f"<details><summary>{len(shown)} single maps</summary>{texts}{said}</details>"
+    figures = "".join(
         f"<figure>{image(overlay(seen, each.scores, explanation.units.owner, False), each.name)}"
         f"<figcaption>{escape(each.name)}</figcaption></figure>"
-        for each in explanation.maps[:MOST_MAPS]
-    ]
-    more = len(explanation.maps) - len(figures)
-    said = f'<p class="note">{more} more maps are in the JSON.</p>' if more > 0 else ""
-    return f'<div class="pictures maps">{"".join(figures)}</div>{said}'
+        for each in shown
+    )
+    return f'<div class="pictures maps">{figures}</div>{said}'
 
 
 def deletion_chart(explanation: Explanation) -> str:
@@ -114,6 +123,15 @@ def deletion_chart(explanation: Explanation) -> str:
         f"probability of {explanation.target.name} as {units} are removed",
         [Band(x, random.min(0).tolist(), random.max(0).tolist())],
     )
+
+
+def words(explanation: Explanation) -> str:
+    """The words of a text with the largest scores, in one line for and one against."""
+    lines, form = [], "+.2g" if explanation.signed else ".2g"
+    for side, named in passages.strongest(explanation).items():
+        said = ", ".join(f"<b>{escape(word)}</b> {score:{form}}" for word, score in named)
+        lines.append(f'<p class="note">{side}: {said or "no word"}</p>')
+    return "".join(lines)
 
 
 def bars(explanation: Explanation) -> str:

@@ -22,7 +22,7 @@ def integrated_gradients(subject: Subject, ask: Ask) -> Finding:
     units = subject.cells()
     with torch.no_grad():
         ends = subject.evidence(torch.cat((subject.baseline, subject.points))).double()
-    rise = float(ends[1] - ends[0])
+    rise, empty = float(ends[1] - ends[0]), float(subject.probability(subject.baseline))
     steps = min(FIRST_STEPS, ask.steps)
     while True:
         attribution = attribute(subject, steps)
@@ -37,7 +37,7 @@ def integrated_gradients(subject: Subject, ask: Ask) -> Finding:
         "compared with an empty input",
         signed=True,
         checks={"completeness": completeness(gap, rise, steps)},
-        notes=(f"An empty input is {subject.nothing}.",),
+        notes=(f"An empty input is {subject.nothing}. The model gives the class {empty:.1%} there.",),
     )
 
 
