@@ -48,9 +48,11 @@ def write_comparison_report(comparison: Any) -> Path:
     runs = {name: comparison.runs(name) for name in names}
     first = {name: several[0] for name, several in runs.items()}
     task = first[names[0]].task()
+    explained = task.data.kind in ("images", "texts")
     models = {name: run.model() for name, run in first.items()}
     predictions = {name: predict_split(model, task) for name, model in models.items()}
     configs = {name: plain(run.config) for name, run in first.items()}
+    sizes = {name: int(config["batch_size"] or 1) for name, config in configs.items()}
     seed = comparison.seeds[0]
     of_seed = "" if len(comparison.seeds) == 1 else f'<p class="note">Of the runs with seed {seed}.</p>'
     curves = {name: [run.metrics() for run in several] for name, several in runs.items()}
@@ -61,8 +63,8 @@ def write_comparison_report(comparison: Any) -> Path:
         "Confusion": of_seed + tabs("confusion", {name: confusion_part(each) for name, each in predictions.items()}),
         "Worst mistakes": of_seed
         + tabs("mistakes", {name: mistakes_part(each, task) for name, each in predictions.items()}),
-        **({"Explanations": of_seed + explanations(models, task, predictions)} if task.data.kind == "images" else {}),
-        "Cost": tabs("cost", {name: cost_part(models[name], int(configs[name]["batch_size"] or 1)) for name in names}),
+        **({"Explanations": of_seed + explanations(models, task, predictions)} if explained else {}),
+        "Cost": tabs("cost", {name: cost_part(models[name], sizes[name], task.typical_length) for name in names}),
         "Data": data_part(read_json(first[names[0]].path / "data.json")),
         "How it was measured": how_part(comparison.environment, configs),
     }

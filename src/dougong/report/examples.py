@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from dougong.explain import Explanation, explain
+from dougong.errors import UserError
+from dougong.explain import Explanation, explain, passages
 from dougong.explain.colours import overlay
 from dougong.explain.page import explanation_part, image
 from dougong.parts.attention import Attention
@@ -66,34 +67,42 @@ def explanations(
     """
     first = next(iter(predictions.values()))
     shown = dict(list(models.items())[:MOST_MODELS])
-    parts, started, slowest, left_out = [INTRODUCTION], time.monotonic(), 0.0, 0
+    texts = task.data.kind == "texts"
+    parts, started, slowest, left_out = [introduction(texts)], time.monotonic(), 0.0, 0
+    refused: dict[str, None] = {}
     for number, why in choose(list(predictions.values())).items():
-        sample = batch_of(task, split, number)
+        sample = sample_of(task, split, number)
         blocks: dict[str, str] = {}
-        pictures = []
+        heats = []
         for name, model in shown.items():
             for method in methods_for(model):
                 begun = time.monotonic()
                 if begun - started + slowest > PATIENCE:
                     left_out += 1
                     continue
-                found = explain(model, sample, method=method, task=task)
+                try:
+                    found = explain(model, sample, method=method, task=task)
+                except UserError as error:  # as a text without a word that the model reads
+                    refused[f"{first.where[number]}: {error.what}"] = None
+                    continue
                 slowest = max(slowest, time.monotonic() - begun)
                 sure = predictions[name].right[number]
-                pictures.append(small_heat(name, found, bool(sure)))
+                heats.append(small_heat(name, found, bool(sure)))
                 blocks[f"{name}, {method}"] = explanation_part(found)
-        if not pictures:
+        if not heats:
             continue
-        original = task.data.splits[split].pixels(number)
         true = first.classes[first.labels[number]]
-        head = (
-            f"<figure>{image(thumbnail(original, 224), first.where[number])}<figcaption>is <b>{escape(true)}</b><br>"
-            f'<span class="faint">{escape(first.where[number])}</span></figcaption></figure>'
-        )
-        parts.append(
-            f'<h3>{escape(why)}</h3><div class="pictures explained">{head}{"".join(pictures)}</div>'
-            f"<details><summary>checks and deletion curves</summary>{tabs(f'why-{number}', blocks)}</details>"
-        )
+        truth = f"is <b>{escape(true)}</b>"
+        where = f'<span class="faint">{escape(first.where[number])}</span>'
+        if texts:
+            body = f'<p>{truth} {where}</p><div class="explained-text">{"".join(heats)}</div>'
+        else:
+            original = task.data.splits[split].pixels(number)
+            head = image(thumbnail(original, 224), first.where[number])
+            head = f"<figure>{head}<figcaption>{truth}<br>{where}</figcaption></figure>"
+            body = f'<div class="pictures explained">{head}{"".join(heats)}</div>'
+        more = f"<summary>checks and deletion curves</summary>{tabs(f'why-{number}', blocks)}"
+        parts.append(f"<h3>{escape(why)}</h3>{body}<details>{more}</details>")
     if len(models) > len(shown):
         parts.append(f'<p class="note">Of {len(models)} models the first {len(shown)} are explained.</p>')
     if left_out:
@@ -101,15 +110,20 @@ def explanations(
             f'<p class="note">{left_out} more were left out: on this machine one takes up to {slowest:.0f} s. '
             "<code>dougong explain</code> makes any of them.</p>"
         )
+    parts += [f'<p class="note">Not explained: {escape(said)}.</p>' for said in refused]
     return "".join(parts)
 
 
-INTRODUCTION = (
-    "<p>Integrated gradients say what each part of the picture adds to the class that the model gives: orange speaks "
-    "for it, blue against it. Rollout, for models with attention, says which patches the answer was mixed from, "
-    "whatever the class. Each explanation was tested itself; how many tests it passed stands under it, and what they "
-    "mean unfolds below it.</p>"
-)
+def introduction(texts: bool) -> str:
+    """How to read what follows."""
+    whole, part = ("text", "words") if texts else ("picture", "patches")
+    lines = ", with a solid line under it, and blue, with a dashed line, against it" if texts else ", blue against it"
+    return (
+        f"<p>Integrated gradients say what each part of the {whole} adds to the class that the model gives: orange "
+        f"speaks for it{lines}. Rollout, for models with attention, says which {part} the answer was mixed from, "
+        "whatever the class: the deeper the orange, the more. Each explanation was tested itself; how many tests it "
+        "passed stands under it, and what they mean unfolds below it.</p>"
+    )
 
 
 def methods_for(model: nn.Module) -> list[str]:
@@ -118,25 +132,28 @@ def methods_for(model: nn.Module) -> list[str]:
     return ["integrated-gradients", "rollout"] if attends else ["integrated-gradients"]
 
 
-def batch_of(task: Any, split: str, number: int) -> Tensor:
-    """One sample, prepared, (1, ...)."""
+def sample_of(task: Any, split: str, number: int) -> Tensor | tuple[str, ...]:
+    """One sample as `explain` takes it: texts, or a prepared picture, (1, ...)."""
     import torch
+
+    if task.data.kind == "texts":
+        return tuple(task.data.splits[split][number].texts)
 
     return task.batch(split, torch.tensor([number]), train=False, epoch=0, seed=0).inputs[0]
 
 
 def small_heat(name: str, found: Explanation, right: bool) -> str:
-    """A heat map with whose it is, what it explains, and how many checks it passed."""
+    """A heat map or a coloured text with whose it is, what it explains, and how many checks it passed."""
     seen = found.picture_seen
-    assert seen is not None
     passed, of = sum(check.passed for check in found.checks.values()), len(found.checks)
     failed = ", ".join(check for check, result in found.checks.items() if not result.passed)
     verdict = f'<span class="passed">{passed} of {of} checks passed</span>' if not failed else (
         f'<span class="failed">failed: {escape(failed)}</span>'
     )  # fmt: skip
-    words = f"heat map, {name}, {found.method}"
-    return (
-        f"<figure>{image(overlay(seen, found.scores, found.units.owner, found.signed), words)}<figcaption>"
-        f"<b>{escape(name)}</b> says {escape(found.target.name)} ({found.target.probability:.1%}), "
-        f"{'right' if right else 'wrong'}<br>{escape(found.method)}<br>{verdict}</figcaption></figure>"
-    )
+    said = f"<b>{escape(name)}</b> says {escape(found.target.name)} ({found.target.probability:.1%}), "
+    said += "right" if right else "wrong"
+    if seen is None:
+        caption = f"{said}; {escape(found.method)}; {verdict}"
+        return f"<figure>{passages.html(found)}<figcaption>{caption}</figcaption></figure>"
+    heat = image(overlay(seen, found.scores, found.units.owner, found.signed), f"heat map, {name}, {found.method}")
+    return f"<figure>{heat}<figcaption>{said}<br>{escape(found.method)}<br>{verdict}</figcaption></figure>"

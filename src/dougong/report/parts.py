@@ -44,11 +44,17 @@ def mistakes_part(predictions: Predictions, task: Any, split: str = "test") -> s
     return said + show(predictions, worst, task.data.splits[split])
 
 
-def cost_part(model: nn.Module, batch_size: int) -> str:
-    """The cost sheet of a batch as it was trained: FLOPs, memory and time, in total and by part."""
+def cost_part(model: nn.Module, batch_size: int, length: int | None = None) -> str:
+    """The cost sheet of a batch as it was trained: FLOPs, memory and time, in total and by part.
+
+    Args:
+        model: that was trained.
+        batch_size: samples.
+        length: tokens of one, where samples have a length.
+    """
     from dougong.cost import cost
 
-    sheet = cost(model.config, batch=batch_size)  # type: ignore[operator, arg-type]
+    sheet = cost(model.config, batch=batch_size, length=length)  # type: ignore[operator, arg-type]
     parts = []
     for title, columns, rows in sheet.sections():
         shown = [[str(cell).replace("  ", "\u2003") for cell in row] for row in rows]

@@ -47,14 +47,14 @@ def write_run_report(run: Any) -> Path:
     predictions = predict_split(model, task)
     result: dict[str, Any] = run.result or {}
     name = str(config.get("name") or model.config["architecture"])
-    pictures = task.data.kind == "images"
+    explained = task.data.kind in ("images", "texts")
     parts = {
         "Result": result_part(result),
         "Learning": all_curves({name: [run.metrics()]}, task.primary),
         "Confusion": confusion_part(predictions),
         "Worst mistakes": mistakes_part(predictions, task),
-        **({"Explanations": explanations({name: model}, task, {name: predictions})} if pictures else {}),
-        "Cost": cost_part(model, int(config.get("batch_size", 1))),
+        **({"Explanations": explanations({name: model}, task, {name: predictions})} if explained else {}),
+        "Cost": cost_part(model, int(config.get("batch_size", 1)), task.typical_length),
         "Data": data_part(read_json(folder / "data.json")),
         "How it was measured": how_part(read_json(folder / "env.json"), config),
     }
