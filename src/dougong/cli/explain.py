@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,52 +14,181 @@ from dougong.cli.app import verb
 from dougong.cli.sharing import RunFolder
 from dougong.errors import UserError
 
+if TYPE_CHECKING:
+    from dougong.explain import Explanation
+
+ENDINGS = (".png", ".html", ".json")
+
 
 @verb(
     "dougong explain runs/first picture.png --out why.png",
     "dougong explain runs/first picture.png --method rollout --target 7 --out why.html",
+    'dougong explain runs/reviews "The room was clean." --out why.html',
+    "dougong explain runs/reviews --out why.html",
 )
 def explain(
     run: RunFolder,
-    input: Annotated[str, typer.Argument(metavar="INPUT", help="A picture.")],
-    method: Annotated[str, typer.Option(help="auto, attention, rollout or integrated-gradients.")] = "auto",
+    input: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[INPUT]", help="A picture, a text, or a .txt file that holds one; test samples without."
+        ),
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="A text; twice for a pair of texts.")] = None,
+    method: Annotated[str, typer.Option(help="auto, attention, rollout, integrated-gradients or occlusion.")] = "auto",
     target: Annotated[str | None, typer.Option(help="The class to explain; the predicted one by default.")] = None,
     out: Annotated[str | None, typer.Option(metavar="FILE", help="Where to draw it: .png, .html or .json.")] = None,
     seed: Annotated[int, typer.Option(help="Of the checks.")] = 0,
 ) -> dict[str, Any]:
     """Show which parts of an input made the model say so.
 
-    Every explanation comes with checks of itself: can it be trusted?
+    Every explanation comes with checks of itself: can it be trusted? Without an input, a few test samples of the
+    run are explained, right and wrong ones.
     """
-    from dougong.explain import explain as ask
-
-    if out is not None:
-        if Path(out).suffix.lower() not in (".png", ".html", ".json"):
-            raise UserError(f"--out {out}", "is no kind of picture", "end it in .png, .html or .json")
-        if not Path(out).absolute().parent.is_dir():
-            raise UserError(f"--out {out}", "lies in no folder that exists", "make the folder first")
+    check_out(out)
     if not Path(run).is_dir():
         raise UserError(run, "no such folder", "give a run's folder, or a model's")
-    if not Path(input).is_file():
-        raise UserError(input, "no such file", "give a picture")
-    explanation = ask(run, input, method=method, target=target, seed=seed)
-    found = explanation.to_dict()
-    goal = explanation.target
-    console.say(f"{input}: {goal.name} {console.percent(goal.probability)}, explained by {explanation.method}")
-    best = ", ".join(f"{name} {console.number(score)}" for name, score in explanation.top(3))
-    console.say(f"Scores: {explanation.meaning}. Highest: {best}.")
-    console.say()
-    for name, check in explanation.checks.items():
-        console.say(f"{name}: {'passed' if check.passed else 'FAILED'}. {check.meaning}")
-    failed = [name for name, check in explanation.checks.items() if not check.passed]
-    trust = f"{', '.join(failed)} failed: do not lean on this explanation" if failed else "every check passed"
-    console.say(trust)
-    console.say()
-    for line in explanation.notes:
-        console.note(line)
+    if input is not None and text:
+        raise UserError("--text", "stands beside INPUT", "give one of them")
+    asked: dict[str, Any] = {"method": method, "target": target, "seed": seed}
+    if input is None and not text:
+        return samples(run, out, asked)
+    sample = what_is_meant(run, input, text)
+    from dougong.explain import explain as ask
+
+    explanation = ask(run, sample, **asked)
+    show(explanation, " / ".join(sample) if isinstance(sample, tuple) else sample)
     if out is not None:
         explanation.save(out)
         console.say(f"drawn: {out}")
     else:
         console.say("add --out why.png or --out why.html to draw it")
-    return {"run": run, "input": input, "out": out, **found}
+    return {"run": run, "input": input if input is not None else text, "out": out, **explanation.to_dict()}
+
+
+def check_out(out: str | None) -> None:
+    """Refuse a file that cannot be written before any work is done."""
+    if out is None:
+        return
+    if Path(out).suffix.lower() not in ENDINGS:
+        raise UserError(f"--out {out}", "is no kind of picture", "end it in .png, .html or .json")
+    if not Path(out).absolute().parent.is_dir():
+        raise UserError(f"--out {out}", "lies in no folder that exists", "make the folder first")
+
+
+def what_is_meant(run: str, input: str | None, text: list[str] | None) -> str | tuple[str, ...]:
+    """The picture's path, or the texts.
+
+    Raises:
+        UserError: a model of pictures and a text, a file that is not there, or one that holds several texts.
+    """
+    from dougong.tasks import load_task
+
+    described = any((Path(run) / place / "task.json").is_file() for place in ("", "model"))
+    reads_texts = described and load_task(run).name.startswith("text-")
+    if reads_texts and text:
+        return tuple(text)
+    if text:
+        raise UserError("--text", f"{run} reads no text", "give a picture")
+    assert input is not None
+    if not reads_texts:
+        if not Path(input).is_file():
+            raise UserError(input, "no such file", "give a picture")
+        return input
+    if Path(input).suffix.lower() != ".txt" or not Path(input).is_file():
+        return (input,)
+    from dougong.cli.predict import texts
+
+    found = texts([input])
+    if len(found) > 1:
+        raise UserError(input, f"holds {len(found)} texts, one a line", "give one of them in quotes")
+    return (found[0],)
+
+
+def samples(run: str, out: str | None, asked: dict[str, Any]) -> dict[str, Any]:
+    """Some test samples of a run: right and wrong ones.
+
+    Raises:
+        UserError: no run but a model without its data, or a drawing of several.
+    """
+    from dougong.explain import explain as ask
+    from dougong.explain.page import page_of
+    from dougong.report.examples import choose, sample_of
+    from dougong.report.predictions import predict_split
+    from dougong.training import Run
+
+    if not (Path(run) / "config.yaml").is_file():
+        raise UserError(run, "is a model without its data", "say what to explain: a picture or a text")
+    if out is not None and Path(out).suffix.lower() == ".png":
+        raise UserError(f"--out {out}", "is one drawing, for several samples", "end it in .html or .json")
+    opened = Run.open(Path(run))
+    model, task = opened.model(), opened.task()
+    predictions = predict_split(model, task)
+    explained: dict[str, Explanation] = {}
+    rows = []
+    for number, why in choose([predictions]).items():
+        found = ask(model, sample_of(task, "test", number), task=task, **asked)
+        true, where = predictions.classes[predictions.labels[number]], predictions.where[number]
+        title = f"{why} {where}, is {true}"
+        console.say(f"* {title}")
+        show(found, " / ".join(found.texts) or where)
+        explained[title] = found
+        rows.append({"where": where, "label": true, "why": why, **found.to_dict()})
+    if out is None:
+        console.say("add --out why.html to draw them")
+    elif Path(out).suffix.lower() == ".html":
+        Path(out).write_text(page_of(f"Explanations of {run}", explained), encoding="utf-8")
+    else:
+        Path(out).write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
+    if out is not None:
+        console.say(f"drawn: {out}")
+    return {"run": run, "out": out, "samples": rows}
+
+
+def show(explanation: Explanation, name: str) -> None:
+    """One explanation: the class, the coloured text, the highest scores and the checks, in lines."""
+    goal = explanation.target
+    short = name if len(name) <= 60 else f"{name[:57]}..."
+    console.say(
+        f"{printable(short)}: {goal.name} {console.percent(goal.probability)}, explained by {explanation.method}"
+    )
+    if explanation.texts:
+        coloured(explanation)
+        from dougong.explain.passages import strongest
+
+        console.say(f"Scores: {explanation.meaning}.")
+        for side, words in strongest(explanation).items():
+            said = ", ".join(f"{printable(word)} {console.number(score)}" for word, score in words) or "no word"
+            console.say(f"{side}: {said}")
+    else:
+        best = ", ".join(f"{unit} {console.number(score)}" for unit, score in explanation.top(3))
+        console.say(f"Scores: {explanation.meaning}. Highest: {best}.")
+    console.say()
+    for check, found in explanation.checks.items():
+        console.say(f"{check}: {'passed' if found.passed else 'FAILED'}. {found.meaning}")
+    failed = [check for check, found in explanation.checks.items() if not found.passed]
+    console.say(f"{', '.join(failed)} failed: do not lean on this explanation" if failed else "every check passed")
+    console.say()
+    for line in explanation.notes:
+        console.note(line)
+
+
+def coloured(explanation: Explanation) -> None:
+    """The text in colours with their key, where there is a terminal; elsewhere the lines of words say it."""
+    if console.is_json() or not sys.stdout.isatty():
+        return
+    from rich.console import Console
+
+    from dougong.explain.passages import key, terminal
+
+    drawn = Console(highlight=False)
+    drawn.print()
+    few = drawn.color_system == "standard"
+    drawn.print(terminal(explanation, few))
+    drawn.print()
+    drawn.print(key(explanation, few))
+
+
+def printable(text: str) -> str:
+    """A text in one line, without characters that would change the terminal."""
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +48,15 @@ def explanation_page(explanation: Explanation) -> str:
     source = f" Input: <code>{escape(explanation.source)}</code>." if explanation.source else ""
     head = f"<h1>{escape(title)}</h1><p>The model gives it {target.probability:.1%}.{source}</p>"
     return page(title, head + explanation_part(explanation))
+
+
+def page_of(title: str, explanations: Mapping[str, Explanation]) -> str:
+    """Several explanations as a whole page, each under its heading."""
+    parts = []
+    for heading, each in explanations.items():
+        said = f"The model says “{each.target.name}” ({each.target.probability:.1%})."
+        parts.append(f"<h2>{escape(heading)}</h2><p>{escape(said)}</p>{explanation_part(each)}")
+    return page(title, f"<h1>{escape(title)}</h1>{''.join(parts)}")
 
 
 def explanation_part(explanation: Explanation) -> str:

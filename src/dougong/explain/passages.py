@@ -105,10 +105,14 @@ def strongest(explanation: Explanation, most: int = 5) -> dict[str, list[tuple[s
     }
 
 
-def terminal(explanation: Explanation) -> Text:
+def terminal(explanation: Explanation, few: bool = False) -> Text:
     """The texts for a terminal: the words on their colours, those that hardly count as they are.
 
     Both ink and paper are set, so that a word can be read whatever the terminal's own colours are.
+
+    Args:
+        explanation: of a text.
+        few: the terminal has 16 colours only, and so no depths.
     """
     from rich.text import Text
 
@@ -117,28 +121,30 @@ def terminal(explanation: Explanation) -> Text:
         if number:
             whole.append(SEPARATOR, "dim")
         for said, word in cut:
-            whole.append("".join(_printable(said)), "" if word < 0 else style(float(depth[word])))
+            whole.append("".join(_printable(said)), "" if word < 0 else style(float(depth[word]), few))
     return whole
 
 
-def style(depth: float) -> str:
+def style(depth: float, few: bool = False) -> str:
     """rich's style of a word: black on orange or blue of that depth, mixed with white; none for very pale ones."""
     if abs(depth) < LINED:
         return ""
+    if few:
+        return "black on yellow" if depth > 0 else "black on cyan underline"
     share = abs(depth) * 0.75
     colour = FOR if depth > 0 else AGAINST
     mixed = ",".join(str(round(share * part + (1 - share) * 255)) for part in colour)
     return f"black on rgb({mixed}){' underline' if depth < 0 else ''}"
 
 
-def key(explanation: Explanation) -> Text:
+def key(explanation: Explanation, few: bool = False) -> Text:
     """The legend for a terminal."""
     from rich.text import Text
 
     if not explanation.signed:
-        return Text.assemble(("low", ""), " ", ("middle", style(0.5)), " ", ("high", style(1.0)))
+        return Text.assemble(("low", ""), " ", ("middle", style(0.5, few)), " ", ("high", style(1.0, few)))
     said = f"“{explanation.target.name}”"
-    return Text.assemble((f"for {said}", style(1.0)), "  ", (f"against {said}", style(-1.0)))
+    return Text.assemble((f"for {said}", style(1.0, few)), "  ", (f"against {said}", style(-1.0, few)))
 
 
 def _printable(said: str) -> Iterator[str]:

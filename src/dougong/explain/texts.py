@@ -77,7 +77,11 @@ class TextSubject(Subject):
                 f"The model reads {len(self.read.owner)} tokens of this text: {self.read.unread} of its words are not "
                 "among them, and have no score."
             )
-        if len(self.read.words) <= TOO_FEW:
+        if len(self.read.words) == 1:
+            found.append(
+                "One word cannot be ranked: the checks by deletion and by randomised weights tell nothing here."
+            )
+        elif len(self.read.words) <= TOO_FEW:
             orders = math.factorial(len(self.read.words))
             found.append(
                 f"With {len(self.read.words)} words there are {orders} orders, so chance often meets the best one: the "
