@@ -85,7 +85,7 @@ def what_is_meant(run: str, input: str | None, text: list[str] | None) -> str | 
     from dougong.tasks import load_task
 
     described = any((Path(run) / place / "task.json").is_file() for place in ("", "model"))
-    reads_texts = described and load_task(run).name.startswith("text-")
+    reads_texts = described and hasattr(load_task(run), "tokenizer")
     if reads_texts and text:
         return tuple(text)
     if text:
@@ -112,6 +112,7 @@ def samples(run: str, out: str | None, asked: dict[str, Any]) -> dict[str, Any]:
         UserError: no run but a model without its data, or a drawing of several.
     """
     from dougong.explain import explain as ask
+    from dougong.explain.opening import class_names
     from dougong.explain.page import page_of
     from dougong.report.examples import choose, sample_of
     from dougong.report.predictions import predict_split
@@ -122,7 +123,9 @@ def samples(run: str, out: str | None, asked: dict[str, Any]) -> dict[str, Any]:
     if out is not None and Path(out).suffix.lower() == ".png":
         raise UserError(f"--out {out}", "is one drawing, for several samples", "end it in .html or .json")
     opened = Run.open(Path(run))
-    model, task = opened.model(), opened.task()
+    task = opened.task()
+    class_names(task)  # refuses what has no classes before the model is asked
+    model = opened.model()
     predictions = predict_split(model, task)
     explained: dict[str, Explanation] = {}
     rows = []
