@@ -28,7 +28,7 @@ BELOW: dict[str, set[str]] = {
     "tasks": {"architectures", "data"},
     "explain": {"interop", "tasks"},  # a task says what an explanation points at
     "training": {"tasks", "cost", "interop"},  # a budget of FLOPs needs their number; a run keeps its model for others
-    "report": {"training", "explain", "cost"},
+    "report": {"training", "explain", "cost", "runtime"},  # it shows what a language model writes
     "web": {"report", "runtime", "interop"},
     "cli": {"report", "runtime", "interop", "web"},
 }

@@ -46,7 +46,7 @@ def predict(
         raise UserError(run, "no such folder", "give a run's folder, or a model's")
     from dougong.tasks import load_task
 
-    reads_texts = load_task(run).name.startswith("text-")
+    reads_texts = hasattr(load_task(run), "tokenizer")
     wanted = texts(files) if reads_texts else gather(files)
     from dougong.training import predict as ask
 
@@ -58,6 +58,7 @@ def predict(
                 "label": answer.label,
                 "probability": float(answer.probability),
                 "top": [[label, float(share)] for label, share in answer.top[:top]],
+                **({"parts": answer.parts} if answer.parts else {}),
             }
         )
     if out is None:

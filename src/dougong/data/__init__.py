@@ -24,25 +24,28 @@ def read_images(source: str | Path, *, split: str | None = None, seed: int = 0) 
 
 def open_data(
     source: str | Path, split: str | None = None, seed: int = 0,
-    *, text: str | list[str] | None = None, label: str | None = None,
+    *, text: str | list[str] | None = None, label: str | None = None, kind: str | None = None,
 ) -> ImageData | TextData:  # fmt: skip
     """Open a data set for training.
 
     Args:
         source: "digits", or the path of an image folder, a Parquet, CSV or TSV file, or a zip of one of these; or
-            labelled texts in a CSV, TSV, JSON Lines or Parquet file or a folder of these named after splits.
+            labelled texts in a CSV, TSV, JSON Lines or Parquet file, CoNLL columns, a text file, or a folder of these
+            named after splits, or of parallel files as train.de and train.en.
         split: "80/10/10", per cent for train/val/test, where the source has no splits of its own.
         seed: of the split.
         text: of texts, the column of the text, or two columns; guessed when None.
         label: of texts, the column of the label; guessed when None.
+        kind: of texts that could be several: "texts", "tags", "corpus" or "pairs".
 
     Raises:
         UserError: nothing there, or a fault that training cannot live with.
     """
-    from dougong.data.texts.opening import read_texts, text_files
+    from dougong.data.texts.opening import kind_of, read_texts
 
-    if str(source) != "digits" and (text is not None or label is not None or text_files(source)):
-        return read_texts(source, split=split, seed=seed, text=text, label=label)
+    asked = text is not None or label is not None or kind is not None
+    if str(source) != "digits" and (asked or kind_of(source)):
+        return read_texts(source, split=split, seed=seed, text=text, label=label, kind=kind)
     return read_images(source, split=split, seed=seed)
 
 

@@ -9,20 +9,9 @@ from typing import Any
 
 from dougong.explain.svg import Axis, Dot, dot_chart
 from dougong.figures import count, duration, size
+from dougong.report.answers import answer_parts
 from dougong.report.curves import all_curves
-from dougong.report.examples import explanations
-from dougong.report.parts import (
-    confusion_part,
-    cost_part,
-    data_part,
-    how_part,
-    mistakes_part,
-    plain,
-    read_json,
-    spaced,
-    whole,
-)
-from dougong.report.predictions import predict_split
+from dougong.report.parts import cost_part, data_part, how_part, plain, read_json, spaced, whole
 from dougong.report.tables import table, tabs
 
 COSTS: dict[str, tuple[str, Callable[[Any], float], Callable[[float], str]]] = {
@@ -38,8 +27,8 @@ COSTS: dict[str, tuple[str, Callable[[Any], float], Callable[[float], str]]] = {
 def write_comparison_report(comparison: Any) -> Path:
     """Write ``report.html`` into a comparison's folder: one file, no network, no script.
 
-    It holds the table, quality against cost, learning curves, confusion matrices, the worst mistakes, some predictions
-    of every model explained with the checks of each explanation, cost sheets, the data, and how all was measured.
+    It holds the table, quality against cost, learning curves, the answers of every model on test samples (see
+    `dougong.report.answers`), cost sheets, the data, and how all was measured.
 
     Args:
         comparison: a `dougong.training.Comparison`.
@@ -48,9 +37,7 @@ def write_comparison_report(comparison: Any) -> Path:
     runs = {name: comparison.runs(name) for name in names}
     first = {name: several[0] for name, several in runs.items()}
     task = first[names[0]].task()
-    explained = task.data.kind in ("images", "texts")
     models = {name: run.model() for name, run in first.items()}
-    predictions = {name: predict_split(model, task) for name, model in models.items()}
     configs = {name: plain(run.config) for name, run in first.items()}
     sizes = {name: int(config["batch_size"] or 1) for name, config in configs.items()}
     seed = comparison.seeds[0]
@@ -60,10 +47,7 @@ def write_comparison_report(comparison: Any) -> Path:
         "Result": result_part(comparison),
         "Quality against cost": cost_plots(comparison),
         "Learning": all_curves(curves, comparison.metric),
-        "Confusion": of_seed + tabs("confusion", {name: confusion_part(each) for name, each in predictions.items()}),
-        "Worst mistakes": of_seed
-        + tabs("mistakes", {name: mistakes_part(each, task) for name, each in predictions.items()}),
-        **({"Explanations": of_seed + explanations(models, task, predictions)} if explained else {}),
+        **answer_parts(models, task, of_seed),
         "Cost": tabs("cost", {name: cost_part(models[name], sizes[name], task.typical_length) for name in names}),
         "Data": data_part(read_json(first[names[0]].path / "data.json")),
         "How it was measured": how_part(comparison.environment, configs),

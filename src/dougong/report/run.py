@@ -8,20 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from dougong.figures import count, duration
+from dougong.report.answers import answer_parts
 from dougong.report.curves import all_curves
-from dougong.report.examples import explanations
 from dougong.report.parts import (
-    confusion_part,
     cost_part,
     data_part,
     how_part,
-    mistakes_part,
     plain,
     read_json,
     spaced,
     whole,
 )
-from dougong.report.predictions import predict_split
 from dougong.report.tables import facts
 
 METRICS = {"macro_f1": "macro F1", "ece": "expected calibration error"}
@@ -36,24 +33,21 @@ SPENT: dict[str, tuple[str, Callable[[float], str]]] = {
 def write_run_report(run: Any) -> Path:
     """Write ``report.html`` into a run's folder: one file, no network, no script.
 
-    It holds the metrics, the learning curve, the confusion matrix, the worst mistakes, some predictions explained with
-    the checks of each explanation, the cost sheet, the data, and how all was measured.
+    It holds the metrics, the learning curve, the answers on test samples (see `dougong.report.answers`; for classes the
+    confusion matrix, the worst mistakes, and some predictions explained with the checks of each explanation), the cost
+    sheet, the data, and how all was measured.
 
     Args:
         run: a `dougong.training.Run`.
     """
     folder = Path(run.path)
     model, task, config = run.model(), run.task(), plain(run.config)
-    predictions = predict_split(model, task)
     result: dict[str, Any] = run.result or {}
     name = str(config.get("name") or model.config["architecture"])
-    explained = task.data.kind in ("images", "texts")
     parts = {
         "Result": result_part(result),
         "Learning": all_curves({name: [run.metrics()]}, task.primary),
-        "Confusion": confusion_part(predictions),
-        "Worst mistakes": mistakes_part(predictions, task),
-        **({"Explanations": explanations({name: model}, task, {name: predictions})} if explained else {}),
+        **answer_parts({name: model}, task),
         "Cost": cost_part(model, int(config.get("batch_size", 1)), task.typical_length),
         "Data": data_part(read_json(folder / "data.json")),
         "How it was measured": how_part(read_json(folder / "env.json"), config),

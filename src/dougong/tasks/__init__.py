@@ -9,17 +9,28 @@ from typing import Any
 
 from dougong.errors import UserError, unknown
 from dougong.tasks.image_classification import Augment, ImageClassification
+from dougong.tasks.language import CausalLanguage
 from dougong.tasks.task import Batch, Metrics, Prediction, Task
 from dougong.tasks.text_classification import TextClassification
+from dougong.tasks.token_classification import TokenClassification
 
 __all__ = [
-    "TASKS", "Batch", "ImageClassification", "Metrics", "Prediction", "Task", "TextClassification", "load_task",
-    "task_for",
+    "KINDS", "TASKS", "Batch", "CausalLanguage", "ImageClassification", "Metrics", "Prediction", "Task",
+    "TextClassification", "TokenClassification", "load_task", "task_for",
 ]  # fmt: skip
 
-TASKS: dict[str, Any] = {each.name: each for each in (ImageClassification, TextClassification)}
-POSED = {"images": ImageClassification.name, "texts": TextClassification.name}
+TASKS: dict[str, Any] = {
+    each.name: each for each in (ImageClassification, TextClassification, TokenClassification, CausalLanguage)
+}
+POSED = {
+    "images": ImageClassification.name,
+    "texts": TextClassification.name,
+    "tags": TokenClassification.name,
+    "corpus": CausalLanguage.name,
+}
 """The task that each kind of data poses by itself."""
+KINDS = {name: kind for kind, name in POSED.items() if kind != "images"}
+"""The kind of texts that each task on texts learns from."""
 
 
 def task_for(
@@ -42,11 +53,13 @@ def task_for(
     Raises:
         UserError: an unknown task or kind of augmentation, or a task for another kind of data.
     """
-    chosen = name or POSED[data.kind]
+    chosen = name or POSED.get(data.kind)
+    if chosen is None:
+        raise UserError("task", f"{data.kind} pose none by themselves that is known", f"say one of {', '.join(TASKS)}")
     if chosen not in TASKS:
         raise unknown("task", "task", chosen, TASKS)
-    if chosen != POSED[data.kind]:
-        raise UserError(f"task {chosen}", f"is not for {data.kind}", f"leave it out, or say {POSED[data.kind]}")
+    if KINDS.get(chosen, "images") != data.kind:
+        raise UserError(f"task {chosen}", f"is not for {data.kind}", f"leave it out, or say {POSED.get(data.kind)}")
     if data.kind == "images":
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
         return ImageClassification.from_data(data, augment, None if size is None else (size[0], size[1]))

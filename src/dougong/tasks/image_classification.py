@@ -141,7 +141,7 @@ class ImageClassification:
         """Sums that are still empty."""
         return ClassificationMetrics(self.classes)
 
-    def decode(self, output: Output) -> list[Prediction]:
+    def decode(self, output: Output, batch: Batch | None = None) -> list[Prediction]:
         """Logits (B, C) to classes with their probabilities."""
         assert output.logits is not None
         shares, order = output.logits.detach().float().softmax(-1).cpu().sort(dim=-1, descending=True, stable=True)

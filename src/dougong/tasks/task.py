@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,12 +22,14 @@ class Batch:
         targets: what is to be learnt, (B, ...); None where it is not known.
         indices: (B,) the samples' numbers in their split.
         where: of each sample, the file and row it comes from.
+        truth: of each sample, what answers are read and judged by beside tensors: its words and tags, or its text.
     """
 
     inputs: tuple[Tensor, ...]
     targets: Tensor | None
     indices: Tensor
     where: list[str]
+    truth: list[Any] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -48,12 +50,14 @@ class Prediction:
         probability: of that class, from 0 to 1.
         top: (class, probability) of all classes, the most probable first.
         where: the file that was asked about, when known.
+        parts: what was found in the sample, as entities with type, text, place and probability.
     """
 
     label: str
     probability: float
     top: list[tuple[str, float]]
     where: str = ""
+    parts: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Metrics(Protocol):
@@ -120,8 +124,8 @@ class Task(Protocol):
     def new_metrics(self) -> Metrics:
         """Sums that are still empty."""
 
-    def decode(self, output: Output) -> list[Prediction]:
-        """A model's output as answers."""
+    def decode(self, output: Output, batch: Batch | None = None) -> list[Prediction]:
+        """A model's output as answers. Args: output; batch: that it answers."""
 
     def describe(self) -> dict[str, Any]:
         """What a saved model needs to predict without its data; JSON-able."""

@@ -121,7 +121,7 @@ class TextClassification:
         """Sums that are still empty."""
         return SeveralMetrics(self.classes) if self.several else ClassificationMetrics(self.classes)
 
-    def decode(self, output: Output) -> list[Prediction]:
+    def decode(self, output: Output, batch: Batch | None = None) -> list[Prediction]:
         """Logits (B, C) to classes with their probabilities; of several, those above a half, joined by commas."""
         assert output.logits is not None
         logits = output.logits.detach().float().cpu()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 
 from dougong import console
 from dougong.errors import UserError
-from dougong.tasks import load_task
+from dougong.tasks import KINDS, load_task
 from dougong.tasks.scores.bootstrap import interval
 from dougong.training.run import Run
 from dougong.training.scoring import score
@@ -27,12 +27,14 @@ class Answer:
         label: of the likeliest class.
         probability: of that class.
         top: (class, probability), likeliest first.
+        parts: what was found in the input, as entities.
     """
 
     where: str
     label: str
     probability: float
     top: list[tuple[str, float]]
+    parts: list[dict[str, Any]] = field(default_factory=list)
 
 
 def evaluate(source: str | Path | Run, data: str | Path | None = None, split: str = "test") -> dict[str, Any]:
@@ -60,11 +62,13 @@ def evaluate(source: str | Path | Run, data: str | Path | None = None, split: st
             raise UserError(str(folder), "is a model without its data", "name the data by --data")
         task = Run.open(folder).task()
     else:
-        task = load_task(place).on(open_data(str(data)))
+        task = load_task(place)
+        task = task.on(open_data(str(data), kind=KINDS.get(task.name)))
     if task.size(split) == 0:
         raise UserError(str(data or folder), f"has no {split} split", "name another by --split")
     found, metrics = score(model, task, split)
-    low, high = interval(metrics.sample_scores())
+    own = getattr(metrics, "interval", None)  # of scores that are no mean over samples
+    low, high = own() if own is not None else interval(metrics.sample_scores())
     return {**found, "samples": task.size(split), f"{task.primary}_low": low, f"{task.primary}_high": high}
 
 
@@ -88,6 +92,6 @@ def predict(source: str | Path | Run, inputs: Any, batch_size: int = 64) -> Iter
             batch = task.prepare(chunk)
             with torch.no_grad():
                 output = model(*batch.inputs)
-            for where, said in zip(batch.where, task.decode(output), strict=True):
-                yield Answer(where, said.label, said.probability, said.top)
+            for where, said in zip(batch.where, task.decode(output, batch), strict=True):
+                yield Answer(where, said.label, said.probability, said.top, said.parts)
             bar.advance(len(chunk))

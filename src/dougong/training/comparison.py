@@ -174,7 +174,7 @@ def compare(
     if not chosen or len(set(chosen)) != len(chosen):
         raise UserError("seeds", f"{seeds!r} are none, or one comes twice", "give how many, as 3")
     names = named(models)
-    opened = open_data_for(data, settings)
+    opened = open_data_for(data, settings, task)
     plans = []
     for name, model in names.items():
         for seed in chosen:

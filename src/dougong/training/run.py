@@ -99,9 +99,11 @@ class Run:
             UserError: the data is not what it was.
         """
         from dougong.data import open_data
+        from dougong.tasks import KINDS
 
         config = self.config
-        data = open_data(config.data, config.split, config.split_seed, text=config.text, label=config.label)
+        kind = KINDS.get(config.task or "")
+        data = open_data(config.data, config.split, config.split_seed, text=config.text, label=config.label, kind=kind)
         known = json.loads((self.path / "data.json").read_text(encoding="utf-8")).get("fingerprint")
         if known and data.fingerprint != known:
             raise UserError(

@@ -11,6 +11,8 @@ from torch import nn
 from dougong.tasks.task import Metrics, Task
 
 BATCH = 256
+TOKENS = 2**14
+"""Of a batch of texts at most, since a language head gives scores of the whole vocabulary at each."""
 
 
 @torch.no_grad()
@@ -31,7 +33,8 @@ def score(
     autocast: Any = contextlib.nullcontext()
     if precision == "bfloat16":
         autocast = torch.autocast(torch.device(device).type, torch.bfloat16)
-    for indices in torch.arange(task.size(split)).split(BATCH):
+    at_once = min(BATCH, max(1, TOKENS // (task.typical_length or 1)))
+    for indices in torch.arange(task.size(split)).split(at_once):
         batch = task.batch(split, indices, train=False, epoch=0, seed=0).to(device)
         with autocast:
             output = model(*batch.inputs)

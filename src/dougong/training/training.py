@@ -18,6 +18,7 @@ from dougong.cost import training_flops
 from dougong.data import open_data
 from dougong.errors import UserError, unknown
 from dougong.interop import save as save_model
+from dougong.tasks import KINDS
 from dougong.tasks.task import Task
 from dougong.training.checkpoints import set_weights, write_text
 from dougong.training.config import TrainingConfig
@@ -60,7 +61,7 @@ def train(
         UserError: bad data, an unknown setting, a budget of nothing, a folder that exists. Nothing is written then.
         TrainingError: the loss or a gradient is not finite.
     """
-    opened = open_data_for(data, settings)
+    opened = open_data_for(data, settings, task)
     config, job, lines = configure(
         model, opened, data, fixed=fixed, budget=str(budget), task=task, seed=seed, **settings
     )
@@ -68,12 +69,13 @@ def train(
     return start(config, job, folder, lines)
 
 
-def open_data_for(data: str | Path, settings: dict[str, Any]) -> Any:
+def open_data_for(data: str | Path, settings: dict[str, Any], task: str | None = None) -> Any:
     """The data, split as the settings say; settings are checked first, because reading may take long."""
     for key in settings:
         if key not in TrainingConfig.model_fields:
             raise unknown("settings", "setting", key, set(TrainingConfig.model_fields) - {"model", "name", "init"})
     columns = {key: settings.get(key) for key in ("text", "label")}
+    columns["kind"] = KINDS.get(task or "")
     return open_data(str(data), settings.get("split"), settings.get("split_seed") or 0, **columns)
 
 

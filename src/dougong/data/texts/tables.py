@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dougong.data.names import LABEL_COLUMNS, SPLIT_COLUMNS, clean, named_split, shown
-from dougong.data.splitting import DEFAULT, parse_split, split_samples
+from dougong.data.texts.dividing import divided
 from dougong.data.texts.rows import TextData, TextRow, TextSplit, key_of
 from dougong.errors import UserError
 
@@ -29,8 +29,6 @@ TEXT_COLUMNS = (
     "tweet",
 )
 SECOND_COLUMNS = ("text2", "sentence2", "hypothesis", "answer", "passage", "text_b", "question2")
-SPLITS = ("train", "val", "test")
-HELD_OUT = 0.1
 
 
 def read_tables(
@@ -78,7 +76,7 @@ def read_tables(
         (TextRow(texts, (classes.index(mark),), (), place, key_of(texts)), part) for texts, mark, part, place in cells
     ]
     notes.insert(0, "Read as " + ", ".join(f"{key}: column {value!r}" for key, value in chosen.items()) + ".")
-    parts, how = _divided(rows, split, seed, notes, source)
+    parts, how = divided(rows, split, seed, notes, source)
     return TextData(
         name, source, "texts", tuple(classes), False, {key: TextSplit.of(part) for key, part in parts.items()},
         chosen, how, seed, notes,
@@ -140,9 +138,7 @@ def columns_of(
     found: dict[str, str] = {}
 
     def known(wanted: str) -> str:
-        if wanted not in names and wanted.lower() not in lower:
-            raise UserError(where, f"has no column {wanted!r}", f"its columns are {shown(names)}")
-        return wanted if wanted in names else lower[wanted.lower()]
+        return known_column(table, where, wanted)
 
     part = next((lower[name] for name in SPLIT_COLUMNS if name in lower), None)
     mark = known(label) if label else next((lower[name] for name in LABEL_COLUMNS if name in lower), None)
@@ -171,6 +167,34 @@ def columns_of(
     return found
 
 
+def known_column(table: pa.Table, where: str, wanted: str) -> str:
+    """A column by its name, in whatever case.
+
+    Raises:
+        UserError: there is none.
+    """
+    lower = {name.lower(): name for name in table.column_names}
+    if wanted not in table.column_names and wanted.lower() not in lower:
+        raise UserError(where, f"has no column {wanted!r}", f"its columns are {shown(list(table.column_names))}")
+    return wanted if wanted in table.column_names else lower[wanted.lower()]
+
+
+def text_column(table: pa.Table, where: str, text: str | None = None) -> str:
+    """The column that holds the texts: as named, by a usual name, or the widest.
+
+    Raises:
+        UserError: it is not there, or the table has no column.
+    """
+    if text is not None:
+        return known_column(table, where, text)
+    lower = {name.lower(): name for name in table.column_names}
+    usual = next((lower[name] for name in TEXT_COLUMNS if name in lower), None)
+    found = usual or max(table.column_names, key=lambda name: _width(table, name), default=None)
+    if found is None:
+        raise UserError(where, "has no column", "give a table with a column of texts")
+    return str(found)
+
+
 def _width(table: pa.Table, name: str) -> float:
     """Characters of a column's first rows, on average: that of the text is widest."""
     some = [str(value or "") for value in table[name].slice(0, 200).to_pylist()]
@@ -184,41 +208,3 @@ def _distinct(table: pa.Table, name: str) -> int:
 def _classes(labels: set[str]) -> list[str]:
     numbers = all(re.fullmatch(r"-?\d+", label) for label in labels)
     return sorted(labels, key=lambda label: (int(label) if numbers else 0, label))
-
-
-def _divided(
-    rows: list[tuple[TextRow, str | None]], split: str | None, seed: int, notes: list[str], source: str
-) -> tuple[dict[str, list[TextRow]], str]:
-    """Train, val and test: as given, without texts that a later split holds; what is missing taken from train."""
-    given = [name for name in SPLITS if any(part == name for _, part in rows)]
-    if given and split is not None:
-        raise UserError(f"--split {split}", f"the data has its own splits ({', '.join(given)})", "leave --split out")
-    if not given:
-        how = f"{split or DEFAULT} per cent train/val/test, stratified by class, seed {seed}"
-        notes.append(f"The data has no splits: divided {how}.")
-        parted = split_samples(
-            [row.labels[0] for row, _ in rows], [row.key for row, _ in rows], parse_split(split or DEFAULT), seed
-        )
-        return {name: [rows[i][0] for i in part] for name, part in zip(SPLITS, parted, strict=True)}, how
-    last: dict[str, int] = {}
-    for row, part in rows:
-        last[row.key] = max(last.get(row.key, 0), SPLITS.index(part or "train"))
-    kept = [(row, part) for row, part in rows if SPLITS.index(part or "train") == last[row.key]]
-    if len(kept) < len(rows):
-        notes.append(f"{len(rows) - len(kept)} texts left out, because val or test holds the same.")
-    parts = {name: [row for row, part in kept if part == name] for name in SPLITS}
-    how = f"as given ({', '.join(given)})"
-    for number, name in enumerate(name for name in ("val", "test") if name not in given):
-        share = HELD_OUT / (1 - HELD_OUT) if number else HELD_OUT
-        train = parts["train"]
-        rest, held = split_samples(
-            [row.labels[0] for row in train], [row.key for row in train], (1 - share, share), seed
-        )
-        parts[name], parts["train"] = [train[i] for i in held], [train[i] for i in rest]
-        said = f"{name} is {HELD_OUT:.0%} of train, stratified by class, seed {seed}"
-        notes.append(f"The data has no {name}: {said}.")
-        how += f"; {said}"
-    for name, several in parts.items():
-        if not several:
-            raise UserError(source, f"has too few texts to fill {name}", "give more, or other shares with --split")
-    return parts, how

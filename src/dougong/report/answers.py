@@ -1,0 +1,113 @@
+"""What models answer on the test samples, and where they are wrong: a part of the report for each kind of task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+import torch
+from torch import nn
+
+from dougong.errors import UserError
+from dougong.explain.subject import evaluation
+from dougong.report.examples import explanations
+from dougong.report.parts import WORST, confusion_part, mistakes_part
+from dougong.report.predictions import LONGEST_TEXT, predict_split
+from dougong.report.tables import table, tabs
+from dougong.training.scoring import score
+
+WRITTEN = 300
+"""Tokens of each text that a language model writes for its report."""
+
+
+def answer_parts(models: Mapping[str, nn.Module], task: Any, said: str = "") -> dict[str, str]:
+    """Sections by title: for samples with one class confusion, mistakes and explanations; for others what they have.
+
+    Args:
+        models: by name.
+        task: with its data.
+        said: HTML that stands above each section.
+    """
+    parts = KINDS.get(task.data.kind, of_classes)(models, task)
+    return {title: said + body for title, body in parts.items()}
+
+
+def of_classes(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
+    """Confusion, the worst mistakes, and some predictions explained."""
+    found = {name: predict_split(model, task) for name, model in models.items()}
+    return {
+        "Confusion": tabs("confusion", {name: confusion_part(each) for name, each in found.items()}),
+        "Worst mistakes": tabs("mistakes", {name: mistakes_part(each, task) for name, each in found.items()}),
+        "Explanations": explanations(models, task, found),
+    }
+
+
+def of_tags(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
+    """Scores of each type of entity, and the sentences with most mistakes."""
+    types, sentences = {}, {}
+    for name, model in models.items():
+        _, metrics = score(model, task, "test")
+        rows = [
+            [kind, *(f"{scores[key]:.1%}" for key in ("precision", "recall", "f1")), int(scores["support"])]
+            for kind, scores in metrics.table()["per_class"].items()
+        ]
+        types[name] = table(["type", "precision", "recall", "F1", "true entities"], rows)
+        sentences[name] = _sentences(model, task)
+    return {"Entities by type": tabs("types", types), "Sentences with most mistakes": tabs("sentences", sentences)}
+
+
+@torch.no_grad()
+def _sentences(model: nn.Module, task: Any) -> str:
+    from dougong.data.tagging import spans
+
+    found = []
+    with evaluation(model):
+        for indices in torch.arange(task.size("test")).split(64):
+            batch = task.batch("test", indices, train=False, epoch=0, seed=0)
+            for one, (tags, _) in zip(batch.truth, task.tags(model(*batch.inputs), batch), strict=True):
+                true, given = set(spans(one.row.tags)), set(spans(tags))
+                if true != given:
+                    found.append((len(true ^ given), one.row, sorted(true), sorted(given)))
+    found.sort(key=lambda each: -each[0])
+
+    def named(row: Any, entities: list[Any]) -> str:
+        return "; ".join(f"{kind}: {task.separator.join(row.texts[a:b])}" for a, b, kind in entities) or "none"
+
+    rows = [
+        [task.separator.join(row.texts)[:LONGEST_TEXT], named(row, true), named(row, given), row.where]
+        for _, row, true, given in found[:WORST]
+    ]
+    if not rows:
+        return "<p>It made no mistake on the test sentences.</p>"
+    note = f'<p class="note">{len(rows)} of {len(found)} sentences with a mistake.</p>'
+    return note + table(["sentence", "is", "taken for", "where"], rows, left=(1, 2, 3))
+
+
+def of_language(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
+    """What each model writes after the beginning of the test text."""
+    from dougong.runtime import generate
+
+    written = {}
+    one = task.rows("test").documents[0]
+    begin = one.ids[: min(16, len(one.ids))].tolist()
+    for name, model in models.items():
+        room = min(WRITTEN, task.max_length - len(begin))
+        try:
+            found = generate(
+                model, begin, tokenizer=task.tokenizer, max_new_tokens=max(1, room), temperature=0.8, top_p=0.95, end=()
+            )
+        except UserError:  # a model that keeps no cache, as recurrent ones, cannot write
+            continue
+        text = f"<b>{escape(task.tokenizer.decode(begin))}</b>{escape(found.text)}"
+        written[name] = f'<pre style="white-space:pre-wrap">{text}</pre>'
+    note = (
+        f'<p class="note">After the words in bold, from the test text; temperature 0.8, at most {WRITTEN} tokens.</p>'
+    )
+    return {"What it writes": note + tabs("written", written)} if written else {}
+
+
+KINDS: dict[str, Callable[[Mapping[str, nn.Module], Any], dict[str, str]]] = {
+    "tags": of_tags,
+    "corpus": of_language,
+}

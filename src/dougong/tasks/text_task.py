@@ -1,0 +1,116 @@
+"""What every task on texts has: a tokenizer, splits, and rows of tokens that are made once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dougong.errors import UserError
+
+if TYPE_CHECKING:
+    from dougong.data.texts import TextData, TextRow, TextSplit
+    from dougong.data.tokenizing import Tokenizer
+
+
+class TextTask:
+    """The ground that tasks on texts stand on.
+
+    Args:
+        tokenizer: text to tokens.
+        max_length: tokens that a model reads at once.
+        data: None for a task that only predicts.
+        notes: what was decided for the user.
+    """
+
+    name: str
+
+    def __init__(
+        self, tokenizer: Tokenizer, max_length: int, data: TextData | None = None, notes: Sequence[str] = ()
+    ) -> None:
+        self.tokenizer, self.max_length, self.data, self.notes = tokenizer, max_length, data, list(notes)
+        self._rows: dict[str, Any] = {}
+
+    @property
+    def typical_length(self) -> int:
+        """Tokens of a training sample, on average."""
+        lengths = self.lengths("train")
+        return max(1, round(sum(lengths) / max(1, len(lengths))))
+
+    def size(self, split: str) -> int:
+        """Samples in a split."""
+        return len(self.split(split))
+
+    def rows(self, split: str) -> Any:
+        """The samples of a split as tokens, made once."""
+        if split not in self._rows:
+            self._rows[split] = self.encoded(list(self.split(split)))
+        return self._rows[split]
+
+    def encoded(self, rows: Sequence[TextRow]) -> Any:
+        """Samples as tokens."""
+        raise NotImplementedError
+
+    def lengths(self, split: str) -> list[int]:
+        """Tokens of each sample."""
+        return [len(row) for row in self.rows(split)]
+
+    def keep(self, folder: Path) -> None:
+        """Write what belongs beside a model of this task: its tokenizer."""
+        self.tokenizer.save(folder)
+
+    @property
+    def fill(self) -> int:
+        """The id of padding."""
+        return self.tokenizer.special_ids.get("pad", 0)
+
+    def split(self, name: str) -> TextSplit:
+        """The samples of a split.
+
+        Raises:
+            UserError: the task has no data, or no such split.
+        """
+        if self.data is None:
+            raise UserError("data", "this model was opened without its data", "give data=..., or use predict")
+        if name not in self.data.splits:
+            raise UserError(f"split {name}", "is not there", f"choose from {', '.join(self.data.splits)}")
+        return self.data.splits[name]
+
+
+def given_texts(raw: Any) -> list[str]:
+    """A text, or a list of texts, as a list.
+
+    Raises:
+        UserError: something else, or nothing at all.
+    """
+    many = list(raw) if isinstance(raw, list | tuple) else [raw]
+    for number, text in enumerate(many):
+        if not isinstance(text, str):
+            raise UserError(f"input {number + 1}", "is no text", "give texts")
+    if not many:
+        raise UserError("inputs", "no text is given", "give at least one")
+    return many
+
+
+def short(text: str) -> str:
+    """A text for a table."""
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def numbers(indices: torch.Tensor) -> list[int]:
+    """Indices as plain numbers."""
+    return [int(index) for index in indices.tolist()]
+
+
+def length_said(description: Any) -> int:
+    """``max_length`` of a task.json.
+
+    Raises:
+        UserError: it is no number of tokens.
+    """
+    most = description.get("max_length")
+    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+        raise UserError("max_length", f"{most!r} will not do", "write a number of tokens")
+    return most

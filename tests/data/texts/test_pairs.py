@@ -1,0 +1,52 @@
+"""Pairs of texts: parallel files and two columns of a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dougong.data import open_data
+from dougong.errors import UserError
+
+
+def parallel(place: Path, count: int = 12) -> Path:
+    for split, size in (("train", count), ("val", 3), ("test_2016_flickr", 3)):
+        for ending in ("de", "en"):
+            lines = [f"{ending} {split} {number}" for number in range(size)]
+            (place / f"{split}.{ending}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return place
+
+
+def test_parallel_files(tmp_path: Path) -> None:
+    data = open_data(parallel(tmp_path))
+    assert data.kind == "pairs" and {name: len(part) for name, part in data.splits.items()} == {
+        "train": 12, "val": 3, "test": 3,
+    }  # fmt: skip
+    assert data.splits["train"][4].texts == ("de train 4", "en train 4")
+    turned = open_data(tmp_path, text="en", label="de")
+    assert turned.splits["train"][4].texts == ("en train 4", "de train 4")
+    assert turned.fingerprint != data.fingerprint
+
+
+def test_an_empty_side_is_counted(tmp_path: Path) -> None:
+    parallel(tmp_path)
+    (tmp_path / "val.en").write_text("a\n\nc\n", encoding="utf-8")
+    data = open_data(tmp_path)
+    assert len(data.splits["val"]) == 2 and "1 pairs with an empty side are left out: val.de:2." in data.notes
+
+
+def test_unequal_files_are_refused(tmp_path: Path) -> None:
+    parallel(tmp_path)
+    (tmp_path / "val.en").write_text("a\nb\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"val\.de: has 3 lines, val\.en 2"):
+        open_data(tmp_path)
+    with pytest.raises(UserError, match=r"no files that end in \.fr"):
+        open_data(tmp_path, text="fr")
+
+
+def test_two_columns_of_a_table(tmp_path: Path) -> None:
+    lines = [f"wort {n}\tword {n}" for n in range(30)]
+    (tmp_path / "a.tsv").write_text("de\ten\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    data = open_data(tmp_path / "a.tsv", text="en", label="de", kind="pairs")
+    assert data.splits["test"][0].texts[0].startswith("word") and data.columns == {"text": "en", "label": "de"}

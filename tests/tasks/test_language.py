@@ -1,0 +1,116 @@
+"""Causal language modelling: windows that cover the text, documents that do not see each other, and scores."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dougong
+from dougong.data.tagging import IGNORED
+from dougong.data.texts import TextData
+from dougong.data.texts.rows import TextRow, TextSplit
+from dougong.errors import UserError
+from dougong.tasks import task_for
+from dougong.tasks.language import CausalLanguage, Document, Windows
+
+
+def corpus(*texts: str) -> TextData:
+    split = TextSplit.of([TextRow((text,), where=f"{n}") for n, text in enumerate(texts)])
+    return TextData("made", "made", "corpus", (), False, dict.fromkeys(("train", "val", "test"), split), {}, "", 0)
+
+
+@given(st.lists(st.integers(2, 40), min_size=1, max_size=5), st.integers(1, 12), st.integers(0, 11))
+def test_windows_foresee_each_token_of_each_document(sizes: list[int], length: int, shift: int) -> None:
+    documents = [Document(torch.arange(size), torch.arange(size), "", str(n)) for n, size in enumerate(sizes)]
+    windows = Windows(documents, length)
+    seen: Counter[tuple[str, int]] = Counter()
+    for index in range(len(windows)):
+        one, start, stop = windows.place(index)
+        seen.update((one.where, place) for place in range(start + 1, stop + 1))
+        assert stop - start <= length
+    assert seen == Counter((str(n), place) for n, size in enumerate(sizes) for place in range(1, size))
+    moved = [windows.place(index, shift % length) for index in range(len(windows))]
+    assert all(0 <= start < stop < len(one.ids) and stop - start <= length for one, start, stop in moved)
+
+
+def test_targets_are_the_tokens_that_follow() -> None:
+    task = task_for(corpus("the cat sat on the mat. " * 30), tokenizer="characters", max_length=16)
+    for epoch in (0, 3):
+        batch = task.batch("train", torch.arange(5), train=True, epoch=epoch, seed=1)
+        (tokens,) = batch.inputs
+        assert batch.targets is not None and torch.equal(tokens[:, 1:], batch.targets[:, :-1])
+    first, later = (task.batch("train", torch.arange(5), train=True, epoch=e, seed=1).inputs[0] for e in (0, 3))
+    assert not torch.equal(first, later)  # epochs cut the text at other places
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "lstm"])
+def test_documents_of_a_batch_do_not_see_each_other(family: str) -> None:
+    task = task_for(corpus("abc abd", "dca", "bdbdbdbdbd"), tokenizer="characters", max_length=32)
+    config, _ = task.adapt(dougong.resolve({"architecture": family, "d_model": 16, "n_layers": 2}
+                                           | ({} if family == "lstm" else {"n_heads": 2, "d_ff": 32})))  # fmt: skip
+    model = dougong.build(config, seed=0).double().eval()
+    batch = task.batch("val", torch.arange(3), train=False, epoch=0, seed=0)
+    assert batch.targets is not None
+    together = task.loss(model(*batch.inputs), batch).detach()
+    rows = []
+    for number in range(3):
+        one = task.batch("val", torch.tensor([number]), train=False, epoch=0, seed=0)
+        assert one.targets is not None
+        scores = model(*one.inputs).logits[0].detach()
+        rows.append((float(F.cross_entropy(scores.float(), one.targets[0], reduction="sum")), len(one.targets[0])))
+    assert float(together) == pytest.approx(sum(nats for nats, _ in rows) / sum(n for _, n in rows), abs=1e-6)
+    # one long row, where later documents see earlier ones, gives another loss
+    ids = torch.cat([one.ids for one in task.rows("val").documents]).long()[None]
+    joined = F.cross_entropy(model(ids[:, :-1]).logits[0].float(), ids[0, 1:])
+    assert abs(float(joined) - float(together)) > 1e-4
+
+
+def test_bits_are_counted_over_the_text() -> None:
+    text = "größer als 猫 " * 12
+    task = task_for(corpus(text), tokenizer="bpe", vocab_size=300, max_length=8)
+    model = dougong.build(task.adapt(dougong.resolve(
+        {"architecture": "gpt2", "d_model": 16, "n_layers": 1, "n_heads": 2}))[0], seed=0).eval()  # fmt: skip
+    metrics, nats, count = task.new_metrics(), 0.0, 0
+    for number in range(task.size("test")):
+        batch = task.batch("test", torch.tensor([number]), train=False, epoch=0, seed=0)
+        with torch.no_grad():
+            output = model(*batch.inputs)
+        metrics.update(output, batch)
+        assert batch.targets is not None and output.logits is not None
+        nats += float(F.cross_entropy(output.logits[0], batch.targets[0], ignore_index=IGNORED, reduction="sum"))
+        count += int((batch.targets != IGNORED).sum())
+    found = metrics.compute()
+    first = task.rows("test").documents[0].ends[0]
+    assert found["loss"] == pytest.approx(nats / count) and found["perplexity"] == pytest.approx(math.exp(nats / count))
+    assert found["bits_per_character"] == pytest.approx(nats / math.log(2) / (len(text) - int(first)), rel=1e-5)
+    octets = len(text[int(first) :].encode())
+    assert found["bits_per_byte"] == pytest.approx(nats / math.log(2) / octets, rel=1e-2)
+
+
+def test_train_write_and_resume(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("".join(f"count {n % 10} {(n + 1) % 10}\n" for n in range(900)), encoding="utf-8")
+    model = {"architecture": "llama", "d_model": 32, "n_layers": 1, "n_heads": 2, "d_ff": 64}
+    settings = {"tokenizer": "characters", "max_length": 32, "learning_rate": 0.01, "batch_size": 16}
+    run = dougong.train(model, tmp_path / "a.txt", budget="150steps", out=tmp_path / "run", **settings)
+    assert run.result is not None and run.result["test"]["loss"] < 0.6 < math.log(20)
+    found = dougong.evaluate(run)
+    assert found["loss_low"] <= found["loss"] <= found["loss_high"]
+    assert "count" in dougong.generate(run.model(), "count 3 4\n", max_new_tokens=20).text
+    assert next(iter(dougong.predict(run, "count 3 "))).label == "4"
+    from dougong.report import write_run_report
+
+    assert "What it writes" in write_run_report(run).read_text(encoding="utf-8")
+
+
+def test_a_model_reads_no_more_than_it_takes() -> None:
+    with pytest.raises(UserError, match="64 is more than the 16 places"):
+        CausalLanguage.from_data(corpus("abc " * 50), tokenizer="characters", max_length=64, most=16)
+    with pytest.raises(UserError, match="no two tokens"):
+        CausalLanguage.from_data(corpus("a"), tokenizer="wordpiece", max_length=64)
