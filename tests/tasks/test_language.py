@@ -112,5 +112,3 @@ def test_train_write_and_resume(tmp_path: Path) -> None:
 def test_a_model_reads_no_more_than_it_takes() -> None:
     with pytest.raises(UserError, match="64 is more than the 16 places"):
         CausalLanguage.from_data(corpus("abc " * 50), tokenizer="characters", max_length=64, most=16)
-    with pytest.raises(UserError, match="no two tokens"):
-        CausalLanguage.from_data(corpus("a"), tokenizer="wordpiece", max_length=64)

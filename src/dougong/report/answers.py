@@ -107,7 +107,26 @@ def of_language(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
     return {"What it writes": note + tabs("written", written)} if written else {}
 
 
+def of_pairs(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
+    """The translations that lie furthest from the true ones, and some others."""
+    panes = {}
+    for name, model in models.items():
+        _, metrics = score(model, task, "test")
+        scores, held = metrics.sample_scores(), metrics.table()
+        order = sorted(range(len(scores)), key=lambda number: scores[number])
+        chosen = [*order[: WORST // 2], *order[len(order) // 2 :][: WORST // 2]]
+        split = task.split("test")
+        rows = [
+            [split[number].texts[0], held["texts"][number][1], held["texts"][number][0], f"{scores[number]:.1f}"]
+            for number in chosen
+        ]
+        note = escape("; ".join(held["signatures"]))
+        panes[name] = f'<p class="note">{note}</p>' + table(["source", "true", "written", "BLEU"], rows, left=(1, 2))
+    return {"The worst translations, and middling ones": tabs("translations", panes)}
+
+
 KINDS: dict[str, Callable[[Mapping[str, nn.Module], Any], dict[str, str]]] = {
     "tags": of_tags,
     "corpus": of_language,
+    "pairs": of_pairs,
 }

@@ -13,20 +13,23 @@ from dougong.tasks.language import CausalLanguage
 from dougong.tasks.task import Batch, Metrics, Prediction, Task
 from dougong.tasks.text_classification import TextClassification
 from dougong.tasks.token_classification import TokenClassification
+from dougong.tasks.translation import Translation
 
 __all__ = [
     "KINDS", "TASKS", "Batch", "CausalLanguage", "ImageClassification", "Metrics", "Prediction", "Task",
-    "TextClassification", "TokenClassification", "load_task", "task_for",
+    "TextClassification", "TokenClassification", "Translation", "load_task", "task_for",
 ]  # fmt: skip
 
 TASKS: dict[str, Any] = {
-    each.name: each for each in (ImageClassification, TextClassification, TokenClassification, CausalLanguage)
+    each.name: each
+    for each in (ImageClassification, TextClassification, TokenClassification, CausalLanguage, Translation)
 }
 POSED = {
     "images": ImageClassification.name,
     "texts": TextClassification.name,
     "tags": TokenClassification.name,
     "corpus": CausalLanguage.name,
+    "pairs": Translation.name,
 }
 """The task that each kind of data poses by itself."""
 KINDS = {name: kind for kind, name in POSED.items() if kind != "images"}

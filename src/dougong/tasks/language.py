@@ -115,7 +115,7 @@ class CausalLanguage(TextTask):
             raise UserError(
                 "max_length", f"{max_length} is more than the {most} places of the model", f"set it to {most}"
             )
-        made, line = tokenizer_for(tokenizer, [row.texts[0] for row in data.splits["train"]], vocab_size, "bpe")
+        made, line = tokenizer_for(tokenizer, [row.texts[0] for row in data.splits["train"]], vocab_size, "bpe", "none")
         task = cls(made, max_length or min(most or CONTEXT, CONTEXT), data, [line])
         for split in data.splits:
             if not len(task.rows(split)):
@@ -193,6 +193,12 @@ class CausalLanguage(TextTask):
             ]
             found.append(Prediction(top[0][0], top[0][1], top))
         return found
+
+    def keep(self, folder: Path) -> None:
+        """Write what belongs beside a model of this task: its tokenizer, and the tokens that begin and end a text."""
+        super().keep(folder)
+        held = self.tokenizer.special_ids
+        self.keep_roles(folder, **{role: held[role] for role in ("bos", "eos", "pad") if role in held})
 
     def describe(self) -> dict[str, Any]:
         """What a saved model needs to predict without its data; the tokenizer lies beside it."""

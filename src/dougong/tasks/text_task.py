@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,18 @@ class TextTask:
     def keep(self, folder: Path) -> None:
         """Write what belongs beside a model of this task: its tokenizer."""
         self.tokenizer.save(folder)
+
+    def keep_roles(self, folder: Path, **roles: int) -> None:
+        """Write with which tokens texts begin and end, for those who let the model write: generation_config.json.
+
+        Args:
+            folder: of the model; what it says already stays.
+            roles: ids, as ``eos=2``.
+        """
+        file = folder / "generation_config.json"
+        said = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        said |= {f"{role}_token_id": index for role, index in roles.items()}
+        file.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
     @property
     def fill(self) -> int:

@@ -24,7 +24,11 @@ PATIENT = 0.995
 
 
 def tokenizer_for(
-    choice: str, texts: Collection[str], vocab_size: int | None = None, default: str = "wordpiece"
+    choice: str,
+    texts: Collection[str],
+    vocab_size: int | None = None,
+    default: str = "wordpiece",
+    ends: str | None = None,
 ) -> tuple[Tokenizer, str]:
     """The tokenizer that a user wants, and a line that says which.
 
@@ -34,6 +38,8 @@ def tokenizer_for(
         texts: of the training split.
         vocab_size: tokens of one that is trained.
         default: the kind of "auto".
+        ends: special tokens that one that is trained puts around texts, see
+            `dougong.data.tokenizing.training.train_tokenizer`.
 
     Raises:
         UserError: neither a folder nor a kind, or a tokenizer that cannot be used.
@@ -44,7 +50,7 @@ def tokenizer_for(
     if kind in KINDS:
         from dougong.data.tokenizing.training import train_tokenizer
 
-        made = train_tokenizer(texts, cast(Any, kind), vocab_size or VOCABULARY)
+        made = train_tokenizer(texts, cast(Any, kind), vocab_size or VOCABULARY, ends=cast(Any, ends))
         return made, f"tokenizer: {kind}, trained on {len(texts)} texts, {len(made)} tokens"
     if not Path(choice).is_dir():
         raise UserError(
@@ -89,7 +95,7 @@ def fit_text(
 
     Args:
         config: as ``resolve`` gives it; left as it is.
-        head: "sequence", "tokens", "causal-language" or "masked-language".
+        head: "sequence", "tokens", "causal-language", "masked-language", or "text-to-text" of an encoder and a decoder.
         vocab_size: ids that the tokenizer has.
         max_length: tokens of the longest text.
         n_classes: C, where the head tells classes apart.
@@ -115,7 +121,10 @@ def fit_text(
 
     if "vocab_size" not in arguments:
         raise UserError(family, "reads no text", "choose bert, gpt2, lstm, textcnn, or another of dougong models")
-    if "head" not in arguments and not (head == "causal-language" and family in WRITERS):
+    if (family in TRANSLATORS) != (head == "text-to-text"):
+        what = "reads a text and writes another" if family in TRANSLATORS else "does not write one text from another"
+        raise UserError(family, what, f"choose {', '.join(TRANSLATORS)} for that")
+    if "head" not in arguments and head != "text-to-text":
         raise UserError(family, f"has no head for {head}", "choose another family; dougong models NAME shows its heads")
     for key in ("image_size", "patch_size", "d_input"):
         if config.get(key) is not None:
@@ -134,7 +143,8 @@ def fit_text(
     return fitted, lines
 
 
-WRITERS = ("gpt2", "llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma2")
+TRANSLATORS = ("transformer", "t5", "bart", "marian")
+"""Families of an encoder and a decoder."""
 
 
 def _said(value: Any) -> str:

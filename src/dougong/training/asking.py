@@ -91,7 +91,8 @@ def predict(source: str | Path | Run, inputs: Any, batch_size: int = 64) -> Iter
             chunk = several[start : start + batch_size]
             batch = task.prepare(chunk)
             with torch.no_grad():
-                output = model(*batch.inputs)
-            for where, said in zip(batch.where, task.decode(output, batch), strict=True):
+                respond = getattr(task, "respond", None)  # of tasks whose answers are written token by token
+                found = respond(model, batch) if respond is not None else task.decode(model(*batch.inputs), batch)
+            for where, said in zip(batch.where, found, strict=True):
                 yield Answer(where, said.label, said.probability, said.top, said.parts)
             bar.advance(len(chunk))

@@ -38,6 +38,9 @@ def score(
         batch = task.batch(split, indices, train=False, epoch=0, seed=0).to(device)
         with autocast:
             output = model(*batch.inputs)
+            written = task.write(model, batch, 1 if split == "val" else 4) if hasattr(task, "write") else None
         metrics.update(output, batch)
+        if written is not None:  # judged by what it writes, not by single tokens
+            metrics.written(written, batch)  # type: ignore[attr-defined]
     model.train(mode)
     return metrics.compute(), metrics
