@@ -19,6 +19,7 @@ from dougong.data.texts.rows import TextRow, TextSplit
 from dougong.errors import UserError
 from dougong.tasks import task_for
 from dougong.tasks.language import CausalLanguage, Document, Windows
+from dougong.tasks.masked_language import MaskedLanguage
 
 
 def corpus(*texts: str) -> TextData:
@@ -112,3 +113,51 @@ def test_train_write_and_resume(tmp_path: Path) -> None:
 def test_a_model_reads_no_more_than_it_takes() -> None:
     with pytest.raises(UserError, match="64 is more than the 16 places"):
         CausalLanguage.from_data(corpus("abc " * 50), tokenizer="characters", max_length=64, most=16)
+
+
+def masked(data: TextData) -> MaskedLanguage:
+    found = task_for(data, "masked-language", vocab_size=200, max_length=32)
+    assert isinstance(found, MaskedLanguage)
+    return found
+
+
+def test_hidden_tokens_are_the_targets() -> None:
+    task = masked(corpus("the cat sat on the mat and the dog on the rug. " * 200))
+    ids = task.rows("train").documents[0].ids.long()
+    read, wanted = task.hide(ids, torch.Generator().manual_seed(0))
+    chosen = wanted != IGNORED
+    assert torch.equal(wanted[chosen], ids[chosen]) and torch.equal(read[~chosen], ids[~chosen])
+    assert float(chosen.float().mean()) == pytest.approx(0.15, abs=0.02)
+    hidden = read[chosen] == task.tokenizer.special_ids["mask"]
+    assert float(hidden.float().mean()) == pytest.approx(0.8, abs=0.06)
+    assert 0.08 < float((read[chosen] == ids[chosen]).float().mean()) < 0.2
+
+
+def test_what_is_hidden_changes_in_training_alone() -> None:
+    task = masked(corpus("the cat sat on the mat and the dog on the rug. " * 30))
+
+    def batch(train: bool, epoch: int) -> torch.Tensor:
+        return task.batch("train", torch.arange(4), train=train, epoch=epoch, seed=0).inputs[0]
+
+    assert not torch.equal(batch(True, 0), batch(True, 1)) and torch.equal(batch(True, 1), batch(True, 1))
+    assert torch.equal(batch(False, 0), batch(False, 1))
+    first = batch(True, 0)
+    assert (first[:, 0] == task.tokenizer.special_ids["cls"]).all() and first.shape[1] <= 32
+
+
+def test_train_and_fill_masks(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("".join(f"red{n % 5} then blue{n % 5} .\n" for n in range(900)), encoding="utf-8")
+    model = {"architecture": "bert", "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64, "dropout": 0.0}
+    settings = {"task": "masked-language", "max_length": 20, "learning_rate": 3e-3, "batch_size": 32}
+    run = dougong.train(model, tmp_path / "a.txt", budget="500steps", out=tmp_path / "run", **settings)
+    assert run.result is not None and run.result["test"]["loss"] < 1.7 < 2.19  # the entropy of single tokens
+    assert "bits_per_character" not in run.result["test"]
+    answer = next(iter(dougong.predict(run, "red2 then blue2 . red3 then [MASK] . red4 then blue4 .")))
+    assert answer.top[0][0].startswith("blue")
+    with pytest.raises(UserError, match=r"holds no \[MASK\]"):
+        list(dougong.predict(run, "red3"))
+
+
+def test_a_tokenizer_without_a_mask_is_refused() -> None:
+    with pytest.raises(UserError, match="has no mask token"):
+        task_for(corpus("abc " * 50), "masked-language", tokenizer="bpe", vocab_size=300)

@@ -10,19 +10,27 @@ from typing import Any
 from dougong.errors import UserError, unknown
 from dougong.tasks.image_classification import Augment, ImageClassification
 from dougong.tasks.language import CausalLanguage
+from dougong.tasks.masked_language import MaskedLanguage
 from dougong.tasks.task import Batch, Metrics, Prediction, Task
 from dougong.tasks.text_classification import TextClassification
 from dougong.tasks.token_classification import TokenClassification
 from dougong.tasks.translation import Translation
 
 __all__ = [
-    "KINDS", "TASKS", "Batch", "CausalLanguage", "ImageClassification", "Metrics", "Prediction", "Task",
-    "TextClassification", "TokenClassification", "Translation", "load_task", "task_for",
+    "KINDS", "TASKS", "Batch", "CausalLanguage", "ImageClassification", "MaskedLanguage", "Metrics", "Prediction",
+    "Task", "TextClassification", "TokenClassification", "Translation", "load_task", "task_for",
 ]  # fmt: skip
 
 TASKS: dict[str, Any] = {
     each.name: each
-    for each in (ImageClassification, TextClassification, TokenClassification, CausalLanguage, Translation)
+    for each in (
+        ImageClassification,
+        TextClassification,
+        TokenClassification,
+        CausalLanguage,
+        MaskedLanguage,
+        Translation,
+    )
 }
 POSED = {
     "images": ImageClassification.name,
@@ -32,7 +40,7 @@ POSED = {
     "pairs": Translation.name,
 }
 """The task that each kind of data poses by itself."""
-KINDS = {name: kind for kind, name in POSED.items() if kind != "images"}
+KINDS = {name: kind for kind, name in POSED.items() if kind != "images"} | {MaskedLanguage.name: "corpus"}
 """The kind of texts that each task on texts learns from."""
 
 

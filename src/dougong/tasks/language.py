@@ -22,6 +22,7 @@ from dougong.tasks.texts import fit_text, padded, tokenizer_for
 
 if TYPE_CHECKING:
     from dougong.data.texts import TextData, TextRow
+    from dougong.data.tokenizing import Tokenizer
 
 CONTEXT = 256
 """Tokens that are read at once, unless the user or the model says how many."""
@@ -75,6 +76,26 @@ class Windows:
         return one, start, min(start + self.length, last)
 
 
+def documents(tokenizer: Tokenizer, rows: Sequence[TextRow], end: int | None = None) -> list[Document]:
+    """Documents of two tokens or more.
+
+    Args:
+        tokenizer: text to tokens.
+        rows: their texts.
+        end: a token that is put after each.
+    """
+    found = []
+    texts = [row.texts[0] for row in rows]
+    for row, one in zip(rows, tokenizer.encode(texts, special=False) if texts else (), strict=True):
+        ids, ends = list(one.ids), [stop for _, stop in one.offsets]
+        if end is not None:
+            ids, ends = [*ids, end], [*ends, len(row.texts[0])]
+        if len(ids) > 1:
+            both = (torch.tensor(ids, dtype=torch.int32), torch.tensor(ends, dtype=torch.int32))
+            found.append(Document(*both, row.texts[0], row.where))
+    return found
+
+
 class CausalLanguage(TextTask):
     """What a sample is, what is learnt from it, and how well.
 
@@ -111,16 +132,33 @@ class CausalLanguage(TextTask):
         Raises:
             UserError: more tokens are asked for than the model takes, or a split without a window.
         """
-        if max_length is not None and most is not None and max_length > most:
-            raise UserError(
-                "max_length", f"{max_length} is more than the {most} places of the model", f"set it to {most}"
-            )
-        made, line = tokenizer_for(tokenizer, [row.texts[0] for row in data.splits["train"]], vocab_size, "bpe", "none")
-        task = cls(made, max_length or min(most or CONTEXT, CONTEXT), data, [line])
-        for split in data.splits:
-            if not len(task.rows(split)):
-                raise UserError(data.source, f"has no two tokens in {split}", "give more text")
+        length = cls.room(max_length, most)
+        texts = [row.texts[0] for row in data.splits["train"]]
+        made, line = tokenizer_for(tokenizer, texts, vocab_size, "bpe", "none")
+        task = cls(made, length, data, [line])
+        task.check(data)
         return task
+
+    @staticmethod
+    def room(asked: int | None, most: int | None) -> int:
+        """Tokens of a window. Args: asked: by the user; most: that the model takes.
+
+        Raises:
+            UserError: more are asked for than the model takes.
+        """
+        if asked is not None and most is not None and asked > most:
+            raise UserError("max_length", f"{asked} is more than the {most} places of the model", f"set it to {most}")
+        return asked or min(most or CONTEXT, CONTEXT)
+
+    def check(self, data: TextData) -> None:
+        """Make sure that each split holds a window.
+
+        Raises:
+            UserError: one does not.
+        """
+        for split in data.splits:
+            if not len(self.rows(split)):
+                raise UserError(data.source, f"has no two tokens in {split}", "give more text")
 
     def adapt(
         self, config: dict[str, Any], fixed: Collection[str] = (), trained: bool = False
@@ -134,17 +172,7 @@ class CausalLanguage(TextTask):
 
     def encoded(self, rows: Sequence[TextRow]) -> Windows:
         """Documents in windows."""
-        end = self.tokenizer.special_ids.get("eos")
-        documents = []
-        texts = [row.texts[0] for row in rows]
-        for row, one in zip(rows, self.tokenizer.encode(texts, special=False) if texts else (), strict=True):
-            ids, ends = list(one.ids), [stop for _, stop in one.offsets]
-            if end is not None:
-                ids, ends = [*ids, end], [*ends, len(row.texts[0])]
-            if len(ids) > 1:
-                both = (torch.tensor(ids, dtype=torch.int32), torch.tensor(ends, dtype=torch.int32))
-                documents.append(Document(*both, row.texts[0], row.where))
-        return Windows(documents, self.max_length)
+        return Windows(documents(self.tokenizer, rows, self.tokenizer.special_ids.get("eos")), self.max_length)
 
     def size(self, split: str) -> int:
         """Windows in a split."""
@@ -217,7 +245,7 @@ class CausalLanguage(TextTask):
 
     def on(self, data: TextData) -> CausalLanguage:
         """The same task, with its tokenizer, on other documents."""
-        return CausalLanguage(self.tokenizer, self.max_length, data)
+        return type(self)(self.tokenizer, self.max_length, data)
 
     def prepare(self, raw: Any) -> Batch:
         """A text or a list of texts, of which the last tokens that fit are read.
