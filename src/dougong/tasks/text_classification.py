@@ -15,16 +15,17 @@ from dougong.parts.output import Output
 from dougong.tasks.metrics import ClassificationMetrics
 from dougong.tasks.scores import LabelScores
 from dougong.tasks.task import Batch, Prediction
+from dougong.tasks.text_task import TextTask, length_said, short
 from dougong.tasks.texts import fit_text, longest, padded, tokenizer_for
 
 if TYPE_CHECKING:
-    from dougong.data.texts import TextData
+    from dougong.data.texts import TextData, TextRow
     from dougong.data.tokenizing import Encoding, Tokenizer
 
 Text = tuple[str, ...]
 
 
-class TextClassification:
+class TextClassification(TextTask):
     """What a sample is, what is learnt from it, and how well.
 
     Args:
@@ -44,10 +45,9 @@ class TextClassification:
         self, classes: Sequence[str], tokenizer: Tokenizer, max_length: int, several: bool = False,
         data: TextData | None = None, notes: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        self.classes, self.tokenizer, self.max_length = tuple(classes), tokenizer, max_length
-        self.several, self.data, self.notes = several, data, list(notes)
+        super().__init__(tokenizer, max_length, data, notes)
+        self.classes, self.several = tuple(classes), several
         self.primary = "micro_f1" if several else "accuracy"
-        self._rows: dict[str, list[list[int]]] = {}
 
     @classmethod
     def from_data(
@@ -84,25 +84,13 @@ class TextClassification:
         )  # fmt: skip
         return fitted, [*self.notes, *lines]
 
-    @property
-    def typical_length(self) -> int:
-        """Tokens of a training text, on average."""
-        rows = self.rows("train")
-        return max(1, round(sum(map(len, rows)) / max(1, len(rows))))
-
-    def size(self, split: str) -> int:
-        """Samples in a split."""
-        return len(self._split(split))
-
-    def rows(self, split: str) -> list[list[int]]:
-        """The tokens of each sample, made once."""
-        if split not in self._rows:
-            self._rows[split] = self._encoded([row.texts for row in self._split(split)])
-        return self._rows[split]
+    def encoded(self, rows: Sequence[TextRow]) -> list[list[int]]:
+        """The tokens of each text, or pair of texts."""
+        return self._encoded([row.texts for row in rows])
 
     def batch(self, split: str, indices: Tensor, *, train: bool, epoch: int, seed: int) -> Batch:
         """Some samples of a split: tokens (B, L) with lengths (B,), targets (B,), or (B, C) for several classes."""
-        part, rows = self._split(split), self.rows(split)
+        part, rows = self.split(split), self.rows(split)
         numbers = indices.tolist()
         labels = [part[number].labels for number in numbers]
         where = [part[number].where for number in numbers]
@@ -139,10 +127,6 @@ class TextClassification:
             "task": self.name, "classes": list(self.classes), "several": self.several, "max_length": self.max_length,
         }  # fmt: skip
 
-    def keep(self, folder: Path) -> None:
-        """Write what belongs beside a model of this task: its tokenizer."""
-        self.tokenizer.save(folder)
-
     @classmethod
     def from_description(cls, description: Mapping[str, Any], folder: Path) -> TextClassification:
         """The task that ``describe`` described, with the tokenizer of its folder; it predicts, and has no splits.
@@ -152,12 +136,10 @@ class TextClassification:
         """
         from dougong.data.tokenizing import Tokenizer
 
-        classes, most, several = (description.get(key) for key in ("classes", "max_length", "several"))
+        classes, several = description.get("classes"), description.get("several")
         if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
             raise UserError("classes", f"{str(classes)[:60]!r} will not do", "write names")
-        if not isinstance(most, int) or isinstance(most, bool) or most < 1:
-            raise UserError("max_length", f"{most!r} will not do", "write a number of tokens")
-        return cls(classes, Tokenizer.open(folder), most, bool(several))
+        return cls(classes, Tokenizer.open(folder), length_said(description), bool(several))
 
     def on(self, data: TextData) -> TextClassification:
         """The same task, with its classes and its tokenizer, on other texts.
@@ -187,7 +169,7 @@ class TextClassification:
             texts.append(text)
         if not texts:
             raise UserError("inputs", "no text is given", "give at least one")
-        where = [text[0] if len(text[0]) <= 60 else text[0][:57] + "..." for text in texts]
+        where = [short(text[0]) for text in texts]
         return Batch(self._inputs(self._encoded(texts)), None, torch.arange(len(texts)), where)
 
     def encodings(self, texts: Sequence[Text]) -> list[Encoding]:
@@ -200,8 +182,9 @@ class TextClassification:
         return [list(one.ids) for one in self.encodings(texts)]
 
     def _inputs(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        fill = self.tokenizer.special_ids.get("pad", 0)
-        return padded([row or [fill] for row in rows], fill)  # a text that comes to nothing is one token of padding
+        return padded(
+            [row or [self.fill] for row in rows], self.fill
+        )
 
     def _targets(self, labels: Sequence[Sequence[int]]) -> Tensor:
         if not self.several:
@@ -210,13 +193,6 @@ class TextClassification:
         for place, row in enumerate(labels):
             targets[place, list(row)] = 1
         return targets
-
-    def _split(self, name: str) -> Any:
-        if self.data is None:
-            raise UserError("data", "this model was opened without its data", "give data=..., or use predict")
-        if name not in self.data.splits:
-            raise UserError(f"split {name}", "is not there", f"choose from {', '.join(self.data.splits)}")
-        return self.data.splits[name]
 
 
 class SeveralMetrics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from dougong.data.tokenizing import Tokenizer
 
 
-class TextTask:
+class TextTask(abc.ABC):
     """The ground that tasks on texts stand on.
 
     Args:
@@ -50,9 +51,9 @@ class TextTask:
             self._rows[split] = self.encoded(list(self.split(split)))
         return self._rows[split]
 
+    @abc.abstractmethod
     def encoded(self, rows: Sequence[TextRow]) -> Any:
         """Samples as tokens."""
-        raise NotImplementedError
 
     def lengths(self, split: str) -> list[int]:
         """Tokens of each sample."""
