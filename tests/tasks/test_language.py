@@ -161,3 +161,19 @@ def test_train_and_fill_masks(tmp_path: Path) -> None:
 def test_a_tokenizer_without_a_mask_is_refused() -> None:
     with pytest.raises(UserError, match="has no mask token"):
         task_for(corpus("abc " * 50), "masked-language", tokenizer="bpe", vocab_size=300)
+
+
+def test_models_of_few_places_are_compared(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("".join(f"count {n % 10}\n" for n in range(900)), encoding="utf-8")
+    models = {
+        "gpt2": {"architecture": "gpt2", "d_model": 16, "n_layers": 1, "n_heads": 2},
+        "lstm": {"architecture": "lstm", "d_model": 16, "n_layers": 1},
+    }
+    found = dougong.compare(
+        models, tmp_path / "a.txt", budget="20steps", seeds=1, out=tmp_path / "both", tokenizer="characters",
+        max_length=16,
+    )  # fmt: skip
+    assert [row.mean for row in found.rows] == sorted(row.mean for row in found.rows)  # the lowest loss is best
+    from dougong.report import write_comparison_report
+
+    assert "What it writes" in write_comparison_report(found).read_text(encoding="utf-8")

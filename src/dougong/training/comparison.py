@@ -278,7 +278,8 @@ def _rows(runs: dict[str, list[Run]], task: Any) -> list[Row]:
     from dougong.cost import forward_flops
 
     models = {name: several[0].model() for name, several in runs.items()}
-    small, large = latency(models, 1), latency(models, LARGE_BATCH)
+    length = task.typical_length
+    small, large = latency(models, 1, length=length), latency(models, LARGE_BATCH, length=length)
     results = {name: [run.result or {} for run in several] for name, several in runs.items()}
     scores = {name: [float(result["test"][task.primary]) for result in several] for name, several in results.items()}
     sign = 1 if task.higher_is_better else -1
@@ -301,12 +302,12 @@ def _rows(runs: dict[str, list[Run]], task: Any) -> list[Row]:
                 p_value=p_values.get(name),
                 parameters=several[0]["parameters"],
                 flops=statistics.fmean(result["flops"] for result in several),
-                forward_flops=forward_flops(runs[name][0].config.model, 1),
+                forward_flops=forward_flops(runs[name][0].config.model, 1, length),
                 seconds=statistics.fmean(result["seconds"] for result in several),
                 steps=statistics.fmean(result["steps"] for result in several),
                 latency_1=small[name],
                 latency_64=large[name],
-                memory=peak_memory(models[name], LARGE_BATCH),
+                memory=peak_memory(models[name], LARGE_BATCH, length),
                 runs=[run.path.name for run in runs[name]],
             )
         )

@@ -12,15 +12,20 @@ from torch import nn
 
 
 @torch.no_grad()
-def latency(models: dict[str, nn.Module], batch: int, rounds: int = 15) -> dict[str, float]:
+def latency(
+    models: dict[str, nn.Module], batch: int, rounds: int = 15, length: int | None = None
+) -> dict[str, float]:
     """Median seconds of a forward pass of each model, run in turns so that all meet the same machine.
 
     Args:
         models: by name, in evaluation mode.
         batch: inputs at once.
         rounds: passes of each.
+        length: tokens of an input, where inputs have a length.
     """
-    inputs = {name: model.example_inputs(batch, device=_device(model)) for name, model in models.items()}  # type: ignore[operator]
+    inputs: dict[str, Any] = {}
+    for name, model in models.items():
+        inputs[name] = model.example_inputs(batch, length, device=_device(model))  # type: ignore[operator]
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(rounds + 2):
         for name, model in models.items():
@@ -34,15 +39,16 @@ def latency(models: dict[str, nn.Module], batch: int, rounds: int = 15) -> dict[
 
 
 @torch.no_grad()
-def peak_memory(model: nn.Module, batch: int) -> int:
+def peak_memory(model: nn.Module, batch: int, length: int | None = None) -> int:
     """Bytes that weights and a forward pass hold at most, by torch's own allocator.
 
     Args:
         model: in evaluation mode.
         batch: inputs at once.
+        length: tokens of an input, where inputs have a length.
     """
     weights = sum(tensor.numel() * tensor.element_size() for tensor in [*model.parameters(), *model.buffers()])
-    inputs = model.example_inputs(batch, device=_device(model))  # type: ignore[operator]
+    inputs = model.example_inputs(batch, length, device=_device(model))  # type: ignore[operator]
     if _device(model).type == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
