@@ -104,7 +104,7 @@ def read_table(path: Path) -> pa.Table:
             table = _csv(path)
     except pa.ArrowInvalid as error:
         said = re.sub(r"\s+", " ", str(error))[:160]
-        raise UserError(path.name, f"cannot be read ({said})", "mend the file; dougong check says more") from None
+        raise UserError(path.name, f"cannot be read ({said})", "mend the file") from None
     except OSError as error:
         raise UserError(path.name, f"cannot be read ({error.strerror or error})", "fetch it again") from None
     return table.rename_columns([clean(column) for column in table.column_names])

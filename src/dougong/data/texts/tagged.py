@@ -44,7 +44,7 @@ def read_tagged(
         raise UserError(
             first[0],
             f"the tag {first[1]!r} is of no scheme",
-            "write O, or B- or I- and a type; dougong check says more",
+            "write O, or B- or I- and a type",
         )
     odd = [where for (_, tags, where), _ in found if broken(tags, scheme)]
     if odd:
