@@ -79,9 +79,9 @@ def test_the_ledger_counts_padding() -> None:
     rows = [torch.nn.utils.rnn.pad_sequence([torch.ones(lengths[i]) for i in part], True) for part in parts]
     assert ledger.padded == sum(row.numel() for row in rows)
     assert ledger.real == sum(int(row.sum()) for row in rows) == sum(lengths)
-    assert ledger.takes == pytest.approx(1 - ledger.real / ledger.padded) and ledger.takes < 0.05
+    assert ledger.takes == pytest.approx(1 - ledger.real / ledger.padded) and ledger.takes < 0.15
     assert ledger.would_take > 0.5  # the long tail
-    assert "padding takes" in str(ledger) and ledger.describe()["plain"] == ledger.plain
+    assert "in batches drawn at random" in str(ledger) and ledger.describe()["plain"] == ledger.plain
     plain = batches(len(lengths), -(-len(lengths) // len(parts)), 0, 0)
     assert PaddingLedger.of(lengths, plain, 0, 0).takes == pytest.approx(ledger.would_take, abs=0.02)
     both = ledger + PaddingLedger(10, 20, 40)

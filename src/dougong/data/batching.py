@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,8 @@ def in_order(n: int, size: int) -> Iterator[Tensor]:
 
 POOL = 100
 """Batches whose samples are sorted by length together; more means less padding, and less chance in who meets."""
+POOLS = 4
+"""Pools of an epoch at least, so that in a small data set, too, chance has a say in who meets."""
 
 
 def token_batches(lengths: Sequence[int] | Tensor, budget: int, seed: int, epoch: int) -> list[Tensor]:
@@ -66,9 +69,9 @@ def token_batches(lengths: Sequence[int] | Tensor, budget: int, seed: int, epoch
         raise ValueError(f"a budget of {budget} tokens, lengths from {int(sizes.min()) if len(sizes) else 1}")
     if not len(sizes):
         return []
-    pool = max(1, int(POOL * budget / sizes.double().mean()))
+    pools = max(math.ceil(float(sizes.double().sum()) / (POOL * budget)), min(POOLS, len(sizes)))
     found: list[Tensor] = []
-    for drawn in epoch_order(len(sizes), seed, epoch).split(pool):
+    for drawn in epoch_order(len(sizes), seed, epoch).tensor_split(pools):
         drawn = drawn[sizes[drawn].argsort(stable=True)]
         start = 0
         for place, size in enumerate(sizes[drawn].tolist()):
@@ -76,6 +79,34 @@ def token_batches(lengths: Sequence[int] | Tensor, budget: int, seed: int, epoch
                 found.append(drawn[start:place])
                 start = place
         found.append(drawn[start:])
+    return _shuffled(found, seed, epoch)
+
+
+def like_batches(lengths: Sequence[int] | Tensor, size: int, seed: int, epoch: int) -> list[Tensor]:
+    """An epoch as full batches of samples of like length, (size,) each, made and shuffled as by `token_batches`.
+
+    As in a plain epoch of full batches, the n % size samples at the end of `epoch_order` are left to other epochs.
+
+    Args:
+        lengths: tokens of each sample, (n,).
+        size: samples of a batch.
+        seed, epoch: of the order; nothing else is read.
+
+    Raises:
+        ValueError: a size below 1.
+    """
+    sizes = torch.as_tensor(lengths, dtype=torch.long)
+    if size < 1:
+        raise ValueError(f"a batch of {size} samples")
+    count = len(sizes) // size
+    pool = min(POOL, max(1, count // POOLS))
+    found: list[Tensor] = []
+    for drawn in epoch_order(len(sizes), seed, epoch)[: count * size].split(pool * size) if count else ():
+        found += drawn[sizes[drawn].argsort(stable=True)].split(size)
+    return _shuffled(found, seed, epoch)
+
+
+def _shuffled(found: list[Tensor], seed: int, epoch: int) -> list[Tensor]:
     generator = torch.Generator().manual_seed(mix("batches", seed, epoch))
     return [found[index] for index in torch.randperm(len(found), generator=generator).tolist()]
 
@@ -131,7 +162,8 @@ class PaddingLedger:
         return PaddingLedger(self.real + other.real, self.padded + other.padded, self.plain + other.plain)
 
     def __str__(self) -> str:
-        return f"padding takes {self.takes:.1%} of the tokens; in batches drawn at random {self.would_take:.1%}"
+        random, here = (f"{100 * share:.0f} %" for share in (self.would_take, self.takes))
+        return f"padding: {random} of the tokens in batches drawn at random, {here} in batches of like length"
 
 
 def _padded(sizes: Tensor, parts: Sequence[Tensor]) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dougong.errors import UserError, unknown
+from dougong.tasks.class_weights import weights_of_classes
 from dougong.tasks.image_classification import Augment, ImageClassification
 from dougong.tasks.language import CausalLanguage
 from dougong.tasks.masked_language import MaskedLanguage
@@ -49,6 +50,7 @@ def task_for(
     name: str | None = None,
     augment: Augment = "auto",
     image_size: int | Sequence[int] | None = None,
+    class_weights: str | dict[str, float] = "none",
     **text: Any,
 ) -> Task:
     """The task that a data set poses.
@@ -59,6 +61,7 @@ def task_for(
         augment: how training pictures are varied: "auto", "none", "mild", "crop", "standard", "strong", or amounts
             as ``{"shift": 0.1, "flip": True}``; see `dougong.data.augment`.
         image_size: in pixels, to which pictures are brought; chosen by the data when left out.
+        class_weights: see `dougong.tasks.class_weights`; of tasks whose answers are classes.
         text: how texts are read: tokenizer, vocab_size, max_length and most; see `TextClassification.from_data`.
 
     Raises:
@@ -73,8 +76,16 @@ def task_for(
         raise UserError(f"task {chosen}", f"is not for {data.kind}", f"leave it out, or say {POSED.get(data.kind)}")
     if data.kind == "images":
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
-        return ImageClassification.from_data(data, augment, None if size is None else (size[0], size[1]))
-    return TASKS[chosen].from_data(data, **text)
+        task: Any = ImageClassification.from_data(data, augment, None if size is None else (size[0], size[1]))
+    else:
+        task = TASKS[chosen].from_data(data, **text)
+    if class_weights != "none":
+        if not hasattr(task, "counts"):
+            raise UserError("class_weights", f"{chosen} has no classes", "leave it out")
+        task.class_weights = weights_of_classes(
+            class_weights, task.classes, task.counts(), getattr(task, "several", False)
+        )
+    return task
 
 
 def load_task(folder: str | Path) -> Task:

@@ -16,6 +16,7 @@ from dougong.data.augment import NONE, Augmentation, augmented, choose
 from dougong.data.images import ImageData
 from dougong.errors import UserError, unknown
 from dougong.parts.output import Output
+from dougong.tasks.class_weights import counted
 from dougong.tasks.fitting import fit_config
 from dougong.tasks.metrics import ClassificationMetrics
 from dougong.tasks.pictures import picture_size, resized
@@ -50,6 +51,9 @@ class ImageClassification:
     primary = "accuracy"
     higher_is_better = True
     limits = (0.0, 1.0)
+    several = False
+    class_weights: Tensor | None = None
+    """What a sample of each class counts for in the loss, (C,); all the same when None."""
 
     def __init__(
         self,
@@ -133,9 +137,21 @@ class ImageClassification:
         return pixels.sub(self._mean).div_(self._std)
 
     def loss(self, output: Output, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
-        """Cross-entropy in nats, the mean over samples (smoothing: Szegedy et al. 2016, section 7)."""
+        """Cross-entropy in nats, the mean over samples, weighed by class where weights are set (smoothing: Szegedy et
+        al. 2016, section 7)."""
         assert output.logits is not None and batch.targets is not None
-        return F.cross_entropy(output.logits.float(), batch.targets, label_smoothing=label_smoothing)
+        weights = None if self.class_weights is None else self.class_weights.to(output.logits.device)
+        return F.cross_entropy(output.logits.float(), batch.targets, weights, label_smoothing=label_smoothing)
+
+    def weight(self, batch: Batch) -> float:
+        """What the mean of a batch is over."""
+        assert batch.targets is not None
+        return counted(batch.targets, self.class_weights)
+
+    def counts(self) -> list[int]:
+        """Training samples of each class."""
+        labels = torch.tensor(self._split("train").labels, dtype=torch.long)
+        return torch.bincount(labels, minlength=len(self.classes)).tolist()  # type: ignore[no-any-return]
 
     def new_metrics(self) -> ClassificationMetrics:
         """Sums that are still empty."""

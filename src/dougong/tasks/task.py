@@ -121,6 +121,9 @@ class Task(Protocol):
     def loss(self, output: Output, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
         """What training makes small: the mean over samples."""
 
+    def weight(self, batch: Batch) -> float:
+        """What a batch counts for beside others when one mean is taken over several: what its own mean is over."""
+
     def new_metrics(self) -> Metrics:
         """Sums that are still empty."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,10 +101,21 @@ class TextClassification(TextTask):
         """Cross-entropy in nats; for several classes, the binary one, averaged over classes."""
         assert output.logits is not None and batch.targets is not None
         logits = output.logits.float()
+        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
         if self.several:
             soft = batch.targets * (1 - label_smoothing) + label_smoothing / 2
-            return F.binary_cross_entropy_with_logits(logits, soft)
-        return F.cross_entropy(logits, batch.targets, label_smoothing=label_smoothing)
+            return F.binary_cross_entropy_with_logits(logits, soft, pos_weight=weights)
+        return F.cross_entropy(logits, batch.targets, weights, label_smoothing=label_smoothing)
+
+    def weight(self, batch: Batch) -> float:
+        """What the mean of a batch is over."""
+        return len(batch) if self.several else super().weight(batch)
+
+    def counts(self) -> list[int]:
+        """Training texts of each class; and of all, where a text may have several."""
+        rows = self.split("train")
+        found = Counter(label for row in rows for label in row.labels)
+        return [found[number] for number in range(len(self.classes))] + ([len(rows)] if self.several else [])
 
     def new_metrics(self) -> Any:
         """Sums that are still empty."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dougong.errors import UserError
+from dougong.tasks.class_weights import counted
+from dougong.tasks.task import Batch
 
 if TYPE_CHECKING:
     from dougong.data.texts import TextData, TextRow, TextSplit
@@ -28,6 +30,8 @@ class TextTask(abc.ABC):
     """
 
     name: str
+    class_weights: torch.Tensor | None = None
+    """What a sample of each class counts for in the loss, (C,); all the same when None."""
 
     def __init__(
         self, tokenizer: Tokenizer, max_length: int, data: TextData | None = None, notes: Sequence[str] = ()
@@ -58,6 +62,11 @@ class TextTask(abc.ABC):
     def lengths(self, split: str) -> list[int]:
         """Tokens of each sample."""
         return [len(row) for row in self.rows(split)]
+
+    def weight(self, batch: Batch) -> float:
+        """What the mean of a batch is over: targets that count."""
+        assert batch.targets is not None
+        return counted(batch.targets, self.class_weights)
 
     def keep(self, folder: Path) -> None:
         """Write what belongs beside a model of this task: its tokenizer."""

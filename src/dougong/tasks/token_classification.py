@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,7 +133,15 @@ class TokenClassification(TextTask):
         """Cross-entropy in nats, the mean over words."""
         assert output.logits is not None and batch.targets is not None
         logits = output.logits.float().flatten(0, 1)
-        return F.cross_entropy(logits, batch.targets.flatten(), ignore_index=IGNORED, label_smoothing=label_smoothing)
+        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
+        return F.cross_entropy(
+            logits, batch.targets.flatten(), weights, ignore_index=IGNORED, label_smoothing=label_smoothing
+        )
+
+    def counts(self) -> list[int]:
+        """Training words of each tag."""
+        found = Counter(tag for row in self.split("train") for tag in row.tags)
+        return [found[name] for name in self.classes]
 
     def new_metrics(self) -> EntityMetrics:
         """Sums that are still empty."""

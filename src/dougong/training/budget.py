@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,11 +71,11 @@ class Budget:
             raise UserError(f"budget {text!r}", "is no whole number of steps", REMEDY)
         return cls(kind, amount)
 
-    def steps(self, per_epoch: int, flops_per_step: int) -> int | None:
+    def steps(self, of_epochs: Callable[[float], int], flops_per_step: int) -> int | None:
         """Optimizer steps that it pays for, at least 1; None when only the clock can tell.
 
         Args:
-            per_epoch: steps an epoch.
+            of_epochs: gives the steps of so many epochs.
             flops_per_step: FLOPs of one step, forward and backward.
 
         Raises:
@@ -83,7 +84,7 @@ class Budget:
         if self.kind == "steps":
             return int(self.amount)
         if self.kind == "epochs":
-            return max(1, round(self.amount * per_epoch))
+            return of_epochs(self.amount)
         if self.kind == "flops":
             count = int(self.amount // flops_per_step)
             if count < 1:

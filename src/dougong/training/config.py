@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from dougong.errors import UserError, unknown
 from dougong.training.budget import Budget
+from dougong.training.plan import Plan
 
 
 class TrainingConfig(BaseModel):
@@ -31,7 +32,10 @@ class TrainingConfig(BaseModel):
         task: what is learnt; read off the data when None.
         budget: steps, epochs, seconds or FLOPs.
         seed: of the weights, the order and the augmentation.
-        batch_size: samples of one optimizer step; chosen by the amount of data when None.
+        batch_size: samples of one optimizer step; chosen by the amount of data when None. Texts share a batch with
+            others of like length.
+        batch_tokens: tokens of one optimizer step at most, padding counted, in place of a number of samples, of which
+            batch_size then is the mean.
         accumulate: parts into which a batch is cut so that it fits into memory; the step is the same.
         optimizer: AdamW (Loshchilov and Hutter 2019) or SGD with momentum, both torch's.
         learning_rate: at its highest; chosen by the model's width when None.
@@ -41,6 +45,8 @@ class TrainingConfig(BaseModel):
         schedule: how the learning rate falls after the warm-up.
         warmup: share of the budget in which it rises.
         clip: largest norm of the gradient; 0 for none.
+        class_weights: what a sample of each class counts for in the loss: "none", all the same; "balanced", inversely
+            to the class's number of training samples (King and Zeng 2001); or a weight for each class by its name.
         label_smoothing: share of the target given to all classes (Szegedy et al. 2016, section 7).
         ema: decay of the moving average of the weights that is evaluated and kept; 0 for none.
         precision: of the forward pass.
@@ -75,6 +81,7 @@ class TrainingConfig(BaseModel):
     budget: str = "10epochs"
     seed: int = Field(0, ge=0, lt=2**31)
     batch_size: int | None = Field(None, ge=1)
+    batch_tokens: int | None = Field(None, ge=1)
     accumulate: int = Field(1, ge=1)
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float | None = Field(None, gt=0)
@@ -84,6 +91,7 @@ class TrainingConfig(BaseModel):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup: float = Field(0.05, ge=0, lt=1)
     clip: float = Field(1.0, ge=0)
+    class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     ema: float = Field(0.0, ge=0, lt=1)
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -178,17 +186,26 @@ class TrainingConfig(BaseModel):
             chosen = str(find(self.init)) if chosen == "auto" else chosen
         return task_for(
             data, self.task, augment=self.augment, image_size=size, tokenizer=chosen, vocab_size=self.vocab_size,
-            max_length=self.max_length, most=most,
+            max_length=self.max_length, most=most, class_weights=self.class_weights,
         )  # fmt: skip
 
-    def completed(self, samples: int) -> tuple[TrainingConfig, list[str]]:
+    def completed(self, samples: int, lengths: list[int] | None = None) -> tuple[TrainingConfig, list[str]]:
         """The configuration with what was left open chosen, and a line for each choice.
 
         Args:
             samples: of the training split.
+            lengths: tokens of each; None where they have no length, or all the same.
+
+        Raises:
+            UserError: a batch that cannot be cut into so many parts, or tokens for samples without a length.
         """
         chosen: dict[str, Any] = {}
-        if self.batch_size is None:
+        if self.batch_tokens is not None:
+            if lengths is None:
+                raise UserError("batch_tokens", "these samples have no lengths that differ", "set batch_size")
+            steps = Plan(samples, samples, self.seed, lengths, self.batch_tokens).per_epoch
+            chosen["batch_size"] = max(1, round(samples / steps))
+        elif self.batch_size is None:
             # some forty steps an epoch: few samples are seen often enough, many are read fast
             chosen["batch_size"] = min(samples, 2 ** min(7, max(3, round(math.log2(max(samples, 1) / 40)))))
         elif self.batch_size > samples:

@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dougong.data.batching import epoch_order
 from dougong.errors import FailureError
 from dougong.tasks.task import Batch, Task
 from dougong.training.budget import Budget
@@ -34,6 +33,7 @@ from dougong.training.checkpoints import (
 from dougong.training.config import TrainingConfig
 from dougong.training.metrics import Journal
 from dougong.training.optimizers import make_optimizer, rate_at
+from dougong.training.plan import Plan, lengths_of
 from dougong.training.scoring import score
 
 EVALUATIONS = 20  # at most, unless the configuration says how often
@@ -87,14 +87,12 @@ class Loop:
         self.parameters = list(self.model.parameters())
         self.optimizer = make_optimizer(self.model, self.config)
         self.average = copy.deepcopy(self.model).requires_grad_(False) if self.config.ema else None
-        self.samples = self.task.size("train")
-        self.batch_size = min(self.config.batch_size or self.samples, self.samples)
-        self.per_epoch = max(1, self.samples // self.batch_size)
+        self.plan = plan_for(self.config, self.task)
         self.budget = Budget.parse(self.config.budget)
-        self.total = self.budget.steps(self.per_epoch, self.flops_per_step)
+        self.total = self.budget.steps(self.plan.steps, self.flops_per_step)
         # one evaluation an epoch, but not more than EVALUATIONS in all
         apart = math.ceil((self.total or 0) / EVALUATIONS)
-        self.evaluate_every = self.config.evaluate_every or max(self.per_epoch, apart)
+        self.evaluate_every = self.config.evaluate_every or max(self.plan.per_epoch, apart)
         self.checkpoint_every = self.config.checkpoint_every or self.evaluate_every
         self.log_every = max(1, self.evaluate_every // 10)
 
@@ -164,10 +162,8 @@ class Loop:
 
     def _batches(self, step: int) -> list[Batch]:
         """The parts of the batch of a step: a pure function of configuration and step."""
-        epoch, place = divmod(step, self.per_epoch)
-        order = epoch_order(self.samples, self.config.seed, epoch)
-        indices = order[place * self.batch_size : (place + 1) * self.batch_size]
-        parts = indices.tensor_split(self.config.accumulate)
+        epoch, indices = self.plan.batch(step)
+        parts = indices.tensor_split(min(self.config.accumulate, len(indices)))
         return [self.task.batch("train", part, train=True, epoch=epoch, seed=self.config.seed) for part in parts]
 
     def _step(self, parts: list[Batch], progress: float) -> tuple[float, float]:
@@ -179,13 +175,13 @@ class Loop:
             self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        samples = sum(len(part.indices) for part in parts)
-        for part in parts:
+        weights = [self.task.weight(part) for part in parts]
+        for part, weight in zip(parts, weights, strict=True):
             ready = part.to(self.device)
             with self._precision():
                 output = self.model(*ready.inputs)
                 loss = self.task.loss(output, ready, label_smoothing=self.config.label_smoothing)
-            share = loss * (len(part.indices) / samples)
+            share = loss * (weight / sum(weights)) if len(parts) > 1 else loss
             share.backward()
             total += float(share.detach())
         norm = nn.utils.get_total_norm(
@@ -237,7 +233,7 @@ class Loop:
 
     def _row(self, split: str, **values: Any) -> None:
         spent = {
-            "epoch": self.state.step / self.per_epoch,
+            "epoch": self.plan.epochs(self.state.step),
             "seconds": round(self.state.seconds, 3),
             "flops": self.state.step * self.flops_per_step,
         }
@@ -261,6 +257,12 @@ class Loop:
         line += "try a lower learning_rate, clip=1 or precision=float32"
         self.journal.log(line)
         return TrainingError(line)
+
+
+def plan_for(config: TrainingConfig, task: Task) -> Plan:
+    """Which samples each step learns from. Args: config: with every choice made; task: with its data."""
+    samples = task.size("train")
+    return Plan(samples, config.batch_size or samples, config.seed, lengths_of(task), config.batch_tokens)
 
 
 def _not_finite(part: Batch) -> list[str]:

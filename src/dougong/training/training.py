@@ -24,6 +24,7 @@ from dougong.training.checkpoints import set_weights, write_text
 from dougong.training.config import TrainingConfig
 from dougong.training.loop import Loop, Stopped
 from dougong.training.metrics import Journal
+from dougong.training.plan import lengths_of
 from dougong.training.run import Run, environment, folder_for, write_json
 from dougong.training.scoring import score
 from dougong.training.starting import OWN, initial_model, whole
@@ -100,7 +101,9 @@ def configure(
     if init is not None:
         own = set(given) - set(OWN)
     fitted, lines = job.adapt(given, set(own) - {"architecture"}, init is not None)
-    config, choices = draft.model_copy(update={"model": fitted, "task": job.name}).completed(job.size("train"))
+    config, choices = draft.model_copy(update={"model": fitted, "task": job.name}).completed(
+        job.size("train"), lengths_of(job)
+    )
     return config, job, [*opened.notes, *lines, *choices]
 
 
@@ -139,7 +142,7 @@ def config_loop_check(config: TrainingConfig, flops: int) -> None:
     """Refuse a budget that does not pay for a step before anything is written."""
     from dougong.training.budget import Budget
 
-    Budget.parse(config.budget).steps(1, flops)
+    Budget.parse(config.budget).steps(lambda epochs: 1, flops)
 
 
 def resume(path: str | Path | Run) -> Run:
@@ -210,7 +213,7 @@ def finish(run: Run, loop: Loop) -> None:
         run.path / "result.json",
         {
             "steps": state.step,
-            "epochs": state.step / loop.per_epoch,
+            "epochs": loop.plan.epochs(state.step),
             "seconds": round(state.seconds, 3),
             "flops": state.step * loop.flops_per_step,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
