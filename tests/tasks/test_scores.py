@@ -71,12 +71,12 @@ def test_entity_interval_lies_around_the_score() -> None:
 
 @pytest.mark.parametrize("density", [0.02, 0.4])
 def test_several_labels_against_scikit_learn(density: float) -> None:
-    from sklearn.metrics import accuracy_score, f1_score, multilabel_confusion_matrix
+    from sklearn.metrics import accuracy_score, average_precision_score, f1_score, multilabel_confusion_matrix
 
     generator = torch.Generator().manual_seed(0)
     targets = (torch.rand(50, 4, generator=generator) < density).long()
     targets[:, 3] = 0
-    logits = torch.randn(50, 4, generator=generator) + targets - 0.5
+    logits = ((torch.randn(50, 4, generator=generator) + targets - 0.5) * 4).round() / 4  # equal ones are among them
     logits[:, 3] = -5  # a label that is never true and never given
     scores = LabelScores("abcd")
     for part in (slice(0, 7), slice(7, 8), slice(8, 50)):
@@ -90,6 +90,16 @@ def test_several_labels_against_scikit_learn(density: float) -> None:
     assert [row["f1"] for row in scores.table().values()] == pytest.approx(each.tolist())
     counts = multilabel_confusion_matrix(true, found)
     assert scores.table()["b"]["support"] == counts[1, 1].sum()
+    occurring = [label for label in range(4) if true[:, label].any()]
+    ranked = [average_precision_score(true[:, label], logits[:, label].sigmoid()) for label in occurring]
+    assert ours["mean_average_precision"] == pytest.approx(sum(ranked) / len(ranked))
+    sure = (logits.sigmoid() - 0.5).abs().flatten().double() + 0.5
+    right, gap = torch.tensor(true == found).flatten().double(), 0.0
+    for number in range(15):  # a plain loop over the bins
+        held = (sure > number / 15) & (sure <= (number + 1) / 15)
+        if held.any():
+            gap += float(held.double().mean() * (sure[held].mean() - right[held].mean()).abs())
+    assert ours["ece"] == pytest.approx(gap)
     low, high = scores.interval(draws=200)
     assert low <= ours["micro_f1"] <= high
 

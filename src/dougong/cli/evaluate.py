@@ -9,21 +9,78 @@ import typer
 from dougong import console
 from dougong.cli.app import verb
 from dougong.cli.sharing import Data, RunFolder
+from dougong.errors import UserError
+
+MOST = 12
+"""Classes of which a confusion matrix is shown; of more, the pairs that are mistaken most often."""
 
 
-@verb("dougong evaluate runs/first", "dougong evaluate runs/first --data photos/ --split test")
+@verb(
+    "dougong evaluate runs/first",
+    "dougong evaluate runs/first --data photos/ --split test",
+    "dougong evaluate runs/first --split val --predictions answers.csv",
+)
 def evaluate(
     run: RunFolder,
     data: Data = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    predictions: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write each sample's answer beside the truth: .jsonl or .csv.")
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="With --data: the column of the text; twice for two texts."),
+    ] = None,
+    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="With --data: the column of the label.")] = None,
 ) -> dict[str, Any]:
     """Measure a trained model on a split of a data set.
 
     It is the data that the model was trained with, unless --data names other.
     """
+    from dougong.data.writing import checked_table
+
+    if text and len(text) > 2:
+        raise UserError("--text", f"names {len(text)} columns", "name one, or two")
+    if predictions is not None:
+        checked_table(predictions, "--predictions")
     from dougong.training import evaluate as measure
 
-    found = dict(measure(run, data, split=split))
+    columns: str | list[str] | None = (text[0] if len(text) == 1 else list(text)) if text else None
+    found = dict(measure(run, data, split=split, predictions=predictions, text=columns, label=label))
     numbers = {k: v for k, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     console.table(f"{run}, {split}", ["metric", "value"], list(numbers.items()))
-    return {"run": run, "data": data, "split": split, **found}
+    _show_classes(found.get("per_class") or {})
+    _show_confusion(found.get("classes") or [], found.get("confusion") or [])
+    for line in found.get("signatures") or []:
+        console.say(f"signature: {line}")
+    if predictions is not None:
+        console.say(f"{found['samples']} predictions: {predictions}")
+    return {"run": run, "data": data, "split": split, "predictions": predictions, **found}
+
+
+def _show_classes(scores: dict[str, dict[str, float]]) -> None:
+    """Precision, recall, F1 and support of each class."""
+    if scores and not console.is_json():
+        console.say()
+        columns = ["precision", "recall", "f1"]
+        rows = [[name, *(row[key] for key in columns), int(row["support"])] for name, row in scores.items()]
+        console.table("", ["class", "precision", "recall", "F1", "samples"], rows)
+
+
+def _show_confusion(classes: list[str], counts: list[list[int]]) -> None:
+    """The matrix of a few classes, the most frequent mistakes of many."""
+    if not counts or console.is_json():
+        return
+    console.say()
+    if len(classes) <= MOST:
+        rows = [[name, *row] for name, row in zip(classes, counts, strict=True)]
+        console.table("", ["is, taken for:", *classes], rows)
+        return
+    wrong = [
+        (row[other], classes[true], classes[other])
+        for true, row in enumerate(counts)
+        for other in range(len(classes))
+        if other != true and row[other]
+    ]
+    worst = sorted(wrong, key=lambda each: -each[0])[:MOST]
+    console.table("", ["is", "taken for", "times"], [[true, other, times] for times, true, other in worst])

@@ -208,7 +208,7 @@ class TextClassification(TextTask):
 
 
 class SeveralMetrics:
-    """Loss, and F1 of classes that stand side by side. Args: classes: their names."""
+    """Loss, and scores of classes that stand side by side. Args: classes: their names."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.scores, self.loss, self.count = LabelScores(classes), 0.0, 0
@@ -224,12 +224,16 @@ class SeveralMetrics:
         self._right.append(((logits > 0) == (targets > 0.5)).all(1).double().cpu())
 
     def compute(self) -> dict[str, float]:
-        """loss, micro_f1, macro_f1 and the share of texts with all classes right."""
+        """loss (binary cross-entropy, the mean over classes), and what `LabelScores.compute` gives."""
         return {"loss": self.loss / self.count if self.count else float("nan"), **self.scores.compute()}
 
     def sample_scores(self) -> list[float]:
         """1 for each text with all of its classes right, else 0."""
         return torch.cat(self._right).tolist() if self._right else []
+
+    def interval(self) -> tuple[float, float]:
+        """The bootstrap interval of micro_f1 over texts."""
+        return self.scores.interval()
 
     def table(self) -> dict[str, Any]:
         """Scores of each class."""

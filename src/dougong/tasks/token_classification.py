@@ -16,6 +16,7 @@ from dougong.data.tagging import IGNORED, label_pieces, pieceless, spans, word_v
 from dougong.errors import UserError, unknown
 from dougong.parts.output import Output
 from dougong.tasks.scores import EntityScores
+from dougong.tasks.scores.calibration import Calibration
 from dougong.tasks.task import Batch, Prediction
 from dougong.tasks.text_task import TextTask, given_texts, length_said, numbers, short
 from dougong.tasks.texts import fit_text, longest, padded, tokenizer_for
@@ -234,6 +235,7 @@ class EntityMetrics:
         self.task, self.scores = task, EntityScores()
         self.loss, self.words, self.right = 0.0, 0, 0
         self._shares: list[float] = []
+        self.calibration = Calibration()
 
     def update(self, output: Output, batch: Batch) -> None:
         """Add a batch: logits (B, L, C), tags (B, L); words that were cut off count as O."""
@@ -241,17 +243,23 @@ class EntityMetrics:
         logits = output.logits.detach().float().flatten(0, 1)
         targets = batch.targets.flatten()
         self.loss += float(F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum").double())
-        self.words += int((targets != IGNORED).sum())
+        known = targets != IGNORED
+        self.words += int(known.sum())
+        sure, given = logits[known].softmax(-1).max(-1)
+        self.calibration.update(sure, given == targets[known])
         for one, (tags, _) in zip(batch.truth, self.task.tags(output, batch), strict=True):
             self.scores.update(one.row.tags, tags)
             right = sum(a == b for a, b in zip(one.row.tags, tags, strict=True))
             self._shares.append(right / max(1, len(tags)))
 
     def compute(self) -> dict[str, float]:
-        """loss (nats a word), precision, recall, f1 (micro) and macro_f1 of entities, and accuracy of tags."""
+        """loss (nats a word), precision, recall, f1 (micro) and macro_f1 of entities, accuracy and ece of tags.
+
+        The accuracy is the mean over sentences; the calibration error is over words that the model read.
+        """
         accuracy = sum(self._shares) / len(self._shares) if self._shares else float("nan")
         loss = self.loss / self.words if self.words else float("nan")
-        return {"loss": loss, **self.scores.compute(), "accuracy": accuracy}
+        return {"loss": loss, **self.scores.compute(), "accuracy": accuracy, "ece": self.calibration.compute()}
 
     def sample_scores(self) -> list[float]:
         """The share of right tags of each sentence."""

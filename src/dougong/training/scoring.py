@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
-from dougong.tasks.task import Metrics, Task
+from dougong.parts.output import Output
+from dougong.tasks.task import Batch, Metrics, Task
+
+Watcher = Callable[[Output, Batch, "list[str] | None"], None]
+"""Called with each batch: what the model answers, the batch, and what the model writes."""
 
 BATCH = 256
 TOKENS = 2**14
@@ -17,7 +22,12 @@ TOKENS = 2**14
 
 @torch.no_grad()
 def score(
-    model: nn.Module, task: Task, split: str, device: torch.device | str = "cpu", precision: str = "float32"
+    model: nn.Module,
+    task: Task,
+    split: str,
+    device: torch.device | str = "cpu",
+    precision: str = "float32",
+    watch: Watcher | None = None,
 ) -> tuple[dict[str, float], Metrics]:
     """The task's metrics on a split, and the object that gathered them.
 
@@ -27,6 +37,7 @@ def score(
         split: "train", "val" or "test".
         device: where the model is.
         precision: "float32" or "bfloat16".
+        watch: is called with each batch.
     """
     mode, metrics = model.training, task.new_metrics()
     model.eval()
@@ -42,5 +53,7 @@ def score(
         metrics.update(output, batch)
         if written is not None:  # judged by what it writes, not by single tokens
             metrics.written(written, batch)  # type: ignore[attr-defined]
+        if watch is not None:
+            watch(output, batch, written)
     model.train(mode)
     return metrics.compute(), metrics

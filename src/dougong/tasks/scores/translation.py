@@ -58,6 +58,10 @@ class TranslationScores:
         self.given += list(given)
         self.true += wanted
 
+    def sentence(self, given: str, true: str | Sequence[str]) -> float:
+        """BLEU of one translation by itself, 0 to 100, of the n-grams that it is long enough to have."""
+        return float(self._single.sentence_score(given, [true] if isinstance(true, str) else list(true)).score)
+
     def compute(self) -> dict[str, Any]:
         """bleu and chrf (0 to 100; NaN before the first), and bleu_signature and chrf_signature."""
         if not self.given:
