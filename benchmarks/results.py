@@ -79,15 +79,18 @@ def quality(results: dict[str, Any], words: dict[str, str]) -> list[str]:
     lines: list[str] = []
     for name, study in results.items():
         lines += [f"### {name}", "", study["note"] + ".", ""]
+        second = study.get("also")
         head = [words["model"], study["metric"], words["interval"], words["p"], words["parameters"], words["flops"]]
+        head[2:2] = [second] if second else []
         rows = [
             [
                 row["model"],
                 f"{row['mean']:.4f}",
+                *([f"{row['also']:.4f}"] if second else []),
                 "-" if row["low"] is None else f"{row['low']:.4f} - {row['high']:.4f}",
                 "-" if row["p_against_best"] is None else f"{row['p_against_best']:.3f}",
                 f"{row['parameters']:,}",
-                f"{row['training_flops']:.3g}",
+                "-" if row["training_flops"] is None else f"{row['training_flops']:.3g}",
             ]
             for row in study["rows"]
         ]
