@@ -8,37 +8,83 @@ import typer
 
 from dougong import console
 from dougong.cli.app import Outcome, verb
+from dougong.errors import UserError
 
 MOST_CLASSES = 30
 """Rows of the summary; a data set of more classes is summed up in one."""
 
 
-@verb("dougong check digits", "dougong check photos/", "dougong check train.parquet --json")
+@verb(
+    "dougong check digits",
+    "dougong check photos/",
+    "dougong check reviews.csv --length 512",
+    "dougong check reviews.csv --fix cleaned/",
+)
 def check(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="digits, a folder, or a Parquet, CSV or zip file.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="Pictures or texts: digits, a folder, or a file as train reads it.")
+    ],
     limit: Annotated[int, typer.Option(help="Show at most this many faults; 0 for all.", min=0)] = 50,
+    fix: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Write a cleaned copy of texts there; DATA stays as it is.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="The column of the text; guessed by default.")] = None,
+    label: Annotated[str | None, typer.Option(help="The column of the label; guessed by default.")] = None,
+    task: Annotated[str | None, typer.Option(help="What is to be learnt from texts; read off the data.")] = None,
+    length: Annotated[int | None, typer.Option(help="Tokens that a model reads; names longer texts.", min=1)] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Whose tokens are counted: a tokenizer's, a run's, a model's.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of texts that are no UTF-8, as gb18030; guessed by default.")
+    ] = None,
 ) -> dict[str, Any] | Outcome:
     """Read all of a data set and name every fault in it.
 
-    The exit code is 2 when there are errors, which training would refuse; warnings leave it at 0.
+    The exit code is 2 when there are errors, which training would refuse; warnings leave it at 0. With --fix it is that
+    of the cleaned copy.
     """
+    from dougong.data.texts.opening import kind_of
+
+    kind = _kind(task)
+    if data != "digits" and kind_of(data, kind):
+        from dougong.cli.checking import check_texts
+
+        return check_texts(data, limit, fix, kind, text, label, length, tokenizer, encoding)
+    given = {"fix": fix, "text": text, "label": label, "length": length, "tokenizer": tokenizer, "encoding": encoding}
+    for option, value in given.items():
+        if value is not None:
+            raise UserError(f"--{option}", f"is for texts, which {data} does not hold", "leave it out")
+    return _pictures(data, limit)
+
+
+def _kind(task: str | None) -> str | None:
+    """The kind of texts that a task learns from."""
+    if task is None:
+        return None
+    from dougong.tasks import KINDS, TASKS
+
+    if task not in TASKS:
+        from dougong.errors import unknown
+
+        raise unknown("--task", "task", task, TASKS)
+    return KINDS.get(task)
+
+
+def _pictures(data: str, limit: int) -> dict[str, Any] | Outcome:
     from dougong.data.doctor import examine
 
     found = examine(data)
     errors = [fault for fault in found.faults if fault.severity == "error"]
     faults = sorted(found.faults, key=lambda fault: fault.severity != "error")
     if faults:
-        rows = [[fault.severity, fault.where, fault.what, fault.remedy] for fault in faults[: limit or None]]
-        console.table("", ["severity", "where", "what is wrong", "what to do"], rows)
+        show_faults(faults[: limit or None])
         if limit and len(faults) > limit:
             console.say(f"... and {len(faults) - limit} more; --limit 0 shows all")
         console.say()
-    if found.counts:
-        headings = ["pictures" if split == "all" else split for split in _splits(found.counts)]
-        console.table("", ["class", *headings], _summary(found.counts))
-        console.say()
-    ending = f"{_many(len(errors), 'error')}, {_many(len(faults) - len(errors), 'warning')}"
-    console.say(f"{data}: {_many(found.pictures, 'picture')}, {_many(len(found.counts), 'class')}, {ending}")
+    show_counts(found.counts, "pictures")
+    ending = f"{many(len(errors), 'error')}, {many(len(faults) - len(errors), 'warning')}"
+    console.say(f"{data}: {many(found.pictures, 'picture')}, {many(len(found.counts), 'class')}, {ending}")
     value = {
         "data": data,
         "pictures": found.pictures,
@@ -50,17 +96,24 @@ def check(
     return Outcome(value, 2) if errors else value
 
 
-def _splits(counts: dict[str, dict[str, int]]) -> list[str]:
-    return list(next(iter(counts.values())))
+def show_faults(faults: list[Any]) -> None:
+    """A table of faults."""
+    rows = [[fault.severity, fault.where, fault.what, fault.remedy] for fault in faults]
+    console.table("", ["severity", "where", "what is wrong", "what to do"], rows)
 
 
-def _summary(counts: dict[str, dict[str, int]]) -> list[list[Any]]:
-    """How many pictures each class has in each split, and all of them together."""
-    total = [sum(parts[split] for parts in counts.values()) for split in _splits(counts)]
+def show_counts(counts: dict[str, dict[str, int]], unit: str) -> None:
+    """A table of the classes and how many samples of each there are in each split, and of all of them together."""
+    if not counts:
+        return
+    splits = list(next(iter(counts.values())))
+    total = [sum(parts[split] for parts in counts.values()) for split in splits]
     rows = [[name, *parts.values()] for name, parts in counts.items()] if len(counts) <= MOST_CLASSES else []
-    return [*rows, ["all", *total]]
+    console.table("", ["class", *[unit if split == "all" else split for split in splits]], [*rows, ["all", *total]])
+    console.say()
 
 
-def _many(n: int, what: str) -> str:
+def many(n: int, what: str) -> str:
+    """A number and what it is of: "no errors", "1 error", "2,000 classes"."""
     several = f"{what}es" if what.endswith("s") else f"{what}s"
     return f"no {several}" if n == 0 else f"{n:,} {what if n == 1 else several}"

@@ -52,11 +52,18 @@ def open_data(
 def check(source: str | Path) -> list[Fault]:
     """Read all of a data set and name every fault: where, what, remedy, and severity ("error" or "warning").
 
-    Training refuses errors; it lives with warnings.
+    Training refuses errors; it lives with warnings. Of texts, at most a thousand faults of each kind are listed;
+    `dougong.data.texts.doctor.examine_texts` counts all of them.
 
     Raises:
         UserError: there is no such source, or it is of no kind that is read.
     """
+    from dougong.data.texts.opening import kind_of
+
+    if str(source) != "digits" and kind_of(source):
+        from dougong.data.texts.doctor import check_texts
+
+        return check_texts(source)
     from dougong.data.doctor import check_images as look
 
     return look(source)

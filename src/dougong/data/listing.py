@@ -22,12 +22,16 @@ class Fault:
         what: what is wrong.
         remedy: what to do about it.
         severity: "error", which training refuses, or "warning".
+        kind: one or two words for all faults of this kind; "" where the reader has no kinds.
+        fix: what `dougong check --fix` does about it: "drop" the row, "change" it, or "" where a person must decide.
     """
 
     where: str
     what: str
     remedy: str
     severity: str = "error"
+    kind: str = ""
+    fix: str = ""
 
     def __post_init__(self) -> None:
         for key in ("where", "what", "remedy"):

@@ -1,0 +1,157 @@
+"""Which files make a case for the doctor, and what their columns are: told by the rules of training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dougong.data.listing import Fault
+from dougong.data.names import SPLIT_COLUMNS, SPLIT_NAMES, shown
+from dougong.data.tagging import recognise
+from dougong.data.texts import corpus, opening, pairs, tables, tagged
+from dougong.data.texts.case import Case
+from dougong.data.texts.lined import PairSheet, TaggedSheet, TextSheet
+from dougong.data.texts.sheets import Sheet, said
+from dougong.data.texts.table_sheets import open_sheet
+from dougong.errors import UserError
+
+GUESSED_FROM = 2000
+"""Rows from which it is told which column is what."""
+
+
+def open_case(
+    source: str | Path, kind: str | None = None, text: str | Sequence[str] | None = None, label: str | None = None,
+    codec: str | None = None,
+) -> Case:  # fmt: skip
+    """The files of a source and what their columns are.
+
+    Args:
+        source: file or folder that holds texts.
+        kind: "texts", "tags", "pairs" or "corpus"; told by the files when None.
+        text: the column of the text, or two.
+        label: the column of the label; of pairs, of what is written.
+        codec: the encoding of all files.
+
+    Raises:
+        UserError: it holds no texts.
+    """
+    found = opening.kind_of(source, kind)
+    path = opening._inner(source)
+    if found is None or path is None:
+        raise UserError(str(source), "holds no texts that are read", "see docs/howto/check.md for what is")
+    case = Case(found, [])
+    parallel = pairs.parallel_files(path) if found == "pairs" else {}
+    if parallel:
+        _open_parallel(case, parallel, text if text is None or isinstance(text, str) else text[0], label, codec)
+        return case
+    for file, part in _files(path, found, kind):
+        try:
+            case.sheets.append(_opened(file, part, found, codec))
+        except UserError as error:
+            case.faults.append(Fault(error.where, error.what, error.remedy, kind="unreadable"))
+    if found == "tags":
+        case.scheme = _scheme(case)
+    elif case.sheets and not case.documents:
+        try:
+            case.roles = _roles(case, text, label)
+        except UserError as error:
+            case.faults.append(Fault(error.where, error.what, error.remedy, kind="columns"))
+    elif case.sheets:
+        case.roles = {"text": "text"}
+    for sheet in case.sheets if case.roles else ():
+        for column in case.roles.values():
+            if column not in sheet.names:
+                what = f"has no column {said(column)}"
+                case.faults.append(
+                    Fault(sheet.path.name, what, f"its columns are {shown(sheet.names)}", kind="columns")
+                )
+    return case
+
+
+def _opened(file: Path, part: str | None, kind: str, codec: str | None) -> Sheet:
+    if kind == "tags":
+        return TaggedSheet(file, part, codec)
+    if file.suffix.lower() in corpus.ENDINGS:
+        return TextSheet(file, part, codec)
+    return open_sheet(file, part, codec)
+
+
+def _files(path: Path, found: str, kind: str | None) -> list[tuple[Path, str | None]]:
+    if found == "tags":
+        return opening._files(path, tagged.ENDINGS)
+    known = opening._files(path, tables.ENDINGS)
+    if found != "corpus":
+        return known
+    return (known if kind == "corpus" else []) or opening._files(path, corpus.ENDINGS) or opening._documents(path)
+
+
+def _open_parallel(
+    case: Case, files: dict[str, dict[str, Path]], text: str | None, label: str | None, codec: str | None
+) -> None:
+    """The sides of parallel files, as `dougong.data.texts.pairs.read_parallel` takes them."""
+    endings = sorted(set.intersection(*(set(sides) for sides in files.values())))
+    for wanted in (text, label):
+        if wanted is not None and wanted not in endings:
+            raise UserError(f"--text {wanted}", "is no ending of the parallel files", f"there are {shown(endings)}")
+    read = text or next(ending for ending in endings if ending != label)
+    written = label or next(ending for ending in endings if ending != read)
+    for stem, sides in files.items():
+        part = SPLIT_NAMES[stem.lower().replace("-", ".").replace("_", ".").split(".")[0]]
+        case.sheets.append(PairSheet(sides[read], sides[written], part, codec))
+    case.roles = {"text": "source", "label": "target"}
+
+
+def _scheme(case: Case) -> str:
+    """The scheme of all tags that are of one; "" when none is."""
+
+    def sentences() -> Iterator[list[str]]:
+        known: dict[str, bool] = {}
+        for sheet in case.sheets:
+            for row in sheet.rows():
+                tags = row.cells["tags"]
+                for tag in set(tags) - set(known):
+                    known[tag] = recognise([[tag]]) != "plain"
+                if not row.lost and all(known[tag] for tag in tags):
+                    yield tags
+
+    found = recognise(sentences())
+    return found if found != "plain" else ""
+
+
+def _roles(case: Case, text: str | Sequence[str] | None, label: str | None) -> dict[str, str]:
+    """Which column is what, told by the rules of training from the first rows that are whole.
+
+    Raises:
+        UserError: a column that is not there, or none that can be meant.
+    """
+    import pyarrow as pa
+
+    sheet = case.sheets[0]
+    some: list[dict[str, Any]] = []
+    for row in sheet.rows():
+        if not row.lost:
+            some.append(row.cells)
+        if len(some) >= GUESSED_FROM:
+            break
+    columns = {name: [_word(cells.get(name)) for cells in some] for name in sheet.names}
+    table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+    where = sheet.path.name
+    one = text if text is None or isinstance(text, str) else text[0]
+    if case.kind == "corpus":
+        return {"text": tables.text_column(table, where, one)}
+    if case.kind == "texts":
+        return tables.columns_of(table, where, text, label)
+    rest = [name for name in sheet.names if name.lower() not in SPLIT_COLUMNS]
+    if len(rest) < 2:
+        raise UserError(where, f"has no two columns of texts, only {shown(rest) or 'nothing'}", "add the other")
+    read = tables.known_column(table, where, one) if one else next(each for each in rest if each != label)
+    written = tables.known_column(table, where, label) if label else next(each for each in rest if each != read)
+    own = next((name for name in sheet.names if name.lower() in SPLIT_COLUMNS), None)
+    return {"text": read, "label": written} | ({"split": own} if own else {})
+
+
+def _word(value: Any) -> str | None:
+    if value is None:
+        return None
+    return str(value).encode("utf-8", "replace").decode()
