@@ -26,6 +26,8 @@ def clean(name: str) -> str:
     >>> clean(" cat\\u200b ")
     'cat'
     """
+    if name.isascii() and name.isprintable():  # most are
+        return name.strip()
     kept = (c for c in unicodedata.normalize("NFC", name) if unicodedata.category(c) not in ("Cf", "Cc") or c == "\t")
     return "".join(kept).replace("\u00a0", " ").strip().encode("utf-8", "backslashreplace").decode()
 

@@ -63,7 +63,13 @@ class TextClassification(TextTask):
             vocab_size: of one that is trained.
             max_length: tokens that are read; chosen by the data when None.
             most: tokens that the model takes.
+
+        Raises:
+            UserError: one class only, of texts that have one each.
         """
+        if len(data.classes) < 2 and not data.several:
+            what = f"has only one class, {data.classes[0]!r}, so there is nothing to tell apart"
+            raise UserError(data.source, what, "give texts of at least two classes")
         texts = [text for row in data.splits["train"] for text in row.texts]
         made, line = tokenizer_for(tokenizer, texts, vocab_size)
         task = cls(data.classes, made, 10**9, data.several, data, [line])

@@ -134,6 +134,8 @@ def _roles(case: Case, text: str | Sequence[str] | None, label: str | None) -> d
             some.append(row.cells)
         if len(some) >= GUESSED_FROM:
             break
+    if not some:
+        return {}  # nothing to tell it from; that is said of the rows
     columns = {name: [_word(cells.get(name)) for cells in some] for name in sheet.names}
     table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     where = sheet.path.name

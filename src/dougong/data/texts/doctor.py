@@ -10,6 +10,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from dougong import console
@@ -112,7 +113,7 @@ def examine_texts(
     readable = [not any(fault.kind == "binary" for fault in sheet.faults) for sheet in case.sheets]
     with console.progress(sum(sizes) / 1e6, f"checking {Path(str(source)).name}", unit="MB") as bar:
         for number, sheet in enumerate(case.sheets):
-            if readable[number] and not any(fault.kind == "columns" for fault in case.faults):
+            if readable[number]:
                 looking.read(number, sheet, lambda n: bar.advance(n / 1e6))
     looking.end()
     found.drops = copies(case, looking.ledger, found.add)
@@ -139,7 +140,7 @@ class _Looking:
 
     def __init__(self, case: Case, found: TextExamination, length: int | None, tokens: Counter_ | None) -> None:
         self.case, self.found, self.length = case, found, length
-        self.count = tokens or least_tokens
+        self.measure = tokens or least_tokens
         self.ledger = Ledger()
         self.scripts: Counter[str] = Counter()
         self.script_places: dict[str, list[str]] = defaultdict(list)
@@ -154,8 +155,10 @@ class _Looking:
         whole: list[str] = []
         alone = [0, 0]  # lines of one file of two whose other has ended
         rows = 0
+        known = not any(fault.kind == "columns" for fault in self.case.faults)
         try:
-            for looked in self.case.rows(sheet, seen):
+            each = self.case.rows(sheet, seen) if known else map(Looked, count(), sheet.rows(seen))
+            for looked in each:
                 rows += 1
                 for fault in looked.row.faults:
                     self.found.add(fault)
@@ -219,7 +222,7 @@ class _Looking:
         self._measure(long=False)
 
     def _measure(self, *, long: bool = True) -> None:
-        sizes = self.count([text for text, _ in self.waiting]) if self.waiting else []
+        sizes = self.measure([text for text, _ in self.waiting]) if self.waiting else []
         for (_, where), size in zip(self.waiting, sizes, strict=True):
             self.sizes.append(size)
             if long and self.length is not None and size > self.length and self.case.kind != "corpus":

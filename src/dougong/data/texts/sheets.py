@@ -47,6 +47,7 @@ class Sheet:
         codec: its encoding, as somebody knows it.
 
     Attributes:
+        name: of the file.
         names: of its columns, clean and each once.
         faults: of the file as a whole and of its header.
         encoded: how its characters are written; None for a Parquet file.
@@ -56,7 +57,7 @@ class Sheet:
     """
 
     def __init__(self, path: Path, part: str | None, codec: str | None = None) -> None:
-        self.path, self.part = path, part
+        self.path, self.part, self.name = path, part, path.name
         self.names: list[str] = []
         self.faults: list[Fault] = []
         self.encoded: Encoded | None = None
@@ -70,7 +71,7 @@ class Sheet:
 
     def where(self, line: int) -> str:
         """A place, as every message names it."""
-        return f"{self.path.name}:{line}"
+        return f"{self.name}:{line}"
 
     def _name(self, raw: list[str]) -> None:
         """Take the columns' names and say what is odd about them."""
@@ -105,10 +106,11 @@ def encoding_faults(name: str, encoded: Encoded) -> list[Fault]:
         return [Fault(name, "is full of zero bytes, so it is no text", "fetch it again, or take it out", kind="binary")]
     if encoded.wrong and not encoded.mixed:
         what = f"is not UTF-8 but, as it seems, {encoded.name}: {encoded.wrong_count} lines"
-        remedy = "save it as UTF-8, or give --encoding"
+        remedy = "save it as UTF-8, as dougong check --fix does"
         return [Fault(f"{name}:{encoded.wrong[0]}", what, remedy, kind="encoding", fix="change")]
     if encoded.codec != "utf-8" and not encoded.mixed:
-        return [Fault(name, f"is {encoded.name}, not UTF-8", "save it as UTF-8", kind="encoding", fix="change")]
+        what, remedy = f"is {encoded.name}, not UTF-8", "save it as UTF-8, as dougong check --fix does"
+        return [Fault(name, what, remedy, kind="encoding", fix="change")]
     if encoded.mark:
         what = "begins with a byte order mark, which nobody sees"
         return [
