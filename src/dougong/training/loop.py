@@ -71,6 +71,9 @@ class Loop:
         journal: where metrics go.
         checkpoints: of the run.
         stop: asked between steps; True ends the training with a checkpoint.
+        on_evaluation: told, at each evaluation, the share of the budget spent and the primary metric; a reason ends the
+            training, as patience does.
+        judged: the splits that the finished model is measured on.
     """
 
     config: TrainingConfig
@@ -80,6 +83,8 @@ class Loop:
     journal: Journal
     checkpoints: Checkpoints
     stop: Callable[[], bool] = lambda: False
+    on_evaluation: Callable[[float, float], str | None] = lambda *_: None
+    judged: tuple[str, ...] = ("val", "test")
     state: State = field(default_factory=State)
 
     def __post_init__(self) -> None:
@@ -227,6 +232,9 @@ class Loop:
             state.since_best += 1
         if self.config.patience and state.since_best >= self.config.patience and self.progress() < 1:
             state.ended = f"no better {self.task.primary} in {state.since_best} evaluations"
+        reason = self.on_evaluation(self.progress(), value)
+        if reason and self.progress() < 1:
+            state.ended = reason
         self._row("val", **found)
         self.save(best=better)
         show(self.progress(), **{f"val {self.task.primary}": value})

@@ -135,7 +135,9 @@ def start(config: TrainingConfig, task: Task, folder: Path, lines: list[str]) ->
     journal = Journal(folder, tensorboard=config.tensorboard)
     for line in [*lines, *new]:
         journal.log(line, aloud=True)
-    return _train(Run(folder), Loop(config, task, model, flops, journal, Run(folder).checkpoints))
+    loop = Loop(config, task, model, flops, journal, Run(folder).checkpoints)
+    prepare(loop)
+    return _train(Run(folder), loop)
 
 
 def config_loop_check(config: TrainingConfig, flops: int) -> None:
@@ -145,7 +147,7 @@ def config_loop_check(config: TrainingConfig, flops: int) -> None:
     Budget.parse(config.budget).steps(lambda epochs: 1, flops)
 
 
-def resume(path: str | Path | Run) -> Run:
+def resume(path: str | Path | Run, prepare: Prepare = lambda loop: None) -> Run:
     """Go on with a run from its newest undamaged checkpoint; with none, from its beginning.
 
     Returns:
@@ -171,6 +173,7 @@ def resume(path: str | Path | Run) -> Run:
     loop = Loop(config, task, model, flops_of_step(config, task), journal, run.checkpoints)
     if name is not None:
         loop.restore(name)
+    prepare(loop)
     journal.log(f"going on from step {step}", aloud=True)
     return _train(run, loop)
 
@@ -207,7 +210,7 @@ def finish(run: Run, loop: Loop) -> None:
     save_model(model, run.path / "model")
     write_json(run.path / "model" / "task.json", loop.task.describe())
     loop.task.keep(run.path / "model")  # what lay beside the model that it started from holds no longer
-    found = {split: score(model, loop.task, split, loop.device)[0] for split in ("val", "test")}
+    found = {split: score(model, loop.task, split, loop.device)[0] for split in loop.judged}
     state = loop.state
     write_json(
         run.path / "result.json",
