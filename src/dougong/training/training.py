@@ -114,7 +114,13 @@ def lasting(data: str | Path) -> str:
     return str(data) if str(data) in BUILT_IN else str(given_path(data).absolute())
 
 
-def start(config: TrainingConfig, task: Task, folder: Path, lines: list[str]) -> Run:
+Prepare = Callable[[Loop], None]
+"""Called with a loop that is ready to run, and may set what it asks as it goes."""
+
+
+def start(
+    config: TrainingConfig, task: Task, folder: Path, lines: list[str], prepare: Prepare = lambda loop: None
+) -> Run:
     """Make the run's folder and train."""
     device = device_for(config.device)
     model, new = initial_model(config)
