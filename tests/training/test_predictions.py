@@ -143,6 +143,21 @@ def test_pairs(made: Made, tmp_path: Path) -> None:
         assert row["bleu"] == pytest.approx(alone.score)
 
 
+def test_asked_of_files_a_model_says_what_it_says_of_samples(made: Made, tmp_path: Path) -> None:
+    rows, _ = rows_of(made("tags"), tmp_path / "answers.jsonl")
+    file, out = tmp_path / "sentences.conll", tmp_path / "tags.jsonl"
+    file.write_text("\n".join("".join(f"{word}\n" for word in row["tokens"]) for row in rows), encoding="utf-8")
+    assert execute(["predict", str(made("tags").path), str(file), "--out", str(out)]) == 0
+    found = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [(row["tokens"], row["tags"]) for row in found] == [(row["tokens"], row["predicted"]) for row in rows]
+    assert found[1]["where"] == f"sentences.conll:{len(rows[0]['tokens']) + 2}"
+    pairs, _ = rows_of(made("pairs"), tmp_path / "pairs.jsonl")
+    (tmp_path / "new.de").write_text("".join(f"{row['source']}\n" for row in pairs), encoding="utf-8")
+    assert execute(["predict", str(made("pairs").path), str(tmp_path / "new.de"), "--out", str(out)]) == 0
+    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [(row["text"], row["written"]) for row in lines] == [(row["source"], row["written"]) for row in pairs]
+
+
 def test_language(made: Made, tmp_path: Path) -> None:
     run = made("language")
     rows, found = rows_of(run, tmp_path / "answers.jsonl")

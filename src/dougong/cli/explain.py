@@ -97,9 +97,11 @@ def what_is_meant(run: str, input: str | None, text: list[str] | None) -> str | 
         return input
     if Path(input).suffix.lower() != ".txt" or not Path(input).is_file():
         return (input,)
-    from dougong.cli.predict import texts
+    from dougong.data.texts.plain import lines_of
 
-    found = texts([input])
+    found = [line for line in lines_of(Path(input)) if line.strip()]
+    if not found:
+        raise UserError(input, "holds no text", "write one into it, or give one in quotes")
     if len(found) > 1:
         raise UserError(input, f"holds {len(found)} texts, one a line", "give one of them in quotes")
     return (found[0],)

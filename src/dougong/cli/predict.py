@@ -1,12 +1,9 @@
-"""``dougong predict``: what a trained model says about files."""
+"""``dougong predict``: what a trained model says about texts and pictures, as they come."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +11,7 @@ import typer
 
 from dougong import console
 from dougong.cli.app import verb
+from dougong.cli.flowing import flow
 from dougong.cli.sharing import RunFolder
 from dougong.errors import UserError
 
@@ -24,119 +22,186 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".p
     "dougong predict runs/first picture.png",
     "dougong predict runs/first photos/ --out predictions.csv",
     "ls photos/*.png | dougong predict runs/first - --json",
+    "dougong predict runs/reviews reviews.csv --text review --out labels.jsonl",
 )
 def predict(
     run: RunFolder,
     files: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="INPUTS...", help="Pictures, folders of them, or texts, or text files with one a line; - for stdin."
+            metavar="INPUTS...",
+            help="Pictures, texts, files of texts (a text a line, a table, CoNLL columns), folders; - for stdin.",
         ),
-    ],
+    ] = None,
     top: Annotated[int, typer.Option(help="Show this many classes.", min=1)] = 3,
-    out: Annotated[str | None, typer.Option(metavar="FILE", help="Write .csv or .jsonl instead of a table.")] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write .csv or .jsonl instead of a table, as answers come.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Inputs that are in memory at once.", min=1)] = 64,
+    text: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Of tables, the column of the text; twice for two texts.")
+    ] = None,
+    format: Annotated[
+        str, typer.Option(help="Of texts on stdin: txt, a text a line; csv, tsv, jsonl or conll.")
+    ] = "txt",
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out inputs that cannot be used, and count them.")
+    ] = False,
 ) -> dict[str, Any]:
-    """Predict the class of each picture or text."""
+    """Predict the class of each picture or text.
+
+    Models that tag words or translate say that instead. Inputs are read, answered and written batch by batch, in their
+    order, one answer each, so they may be more than fit in memory, or a pipe without an end. With --json all answers
+    are kept for the one object that is printed.
+    """
     if out is not None:
-        if Path(out).suffix.lower() not in (".csv", ".jsonl"):
-            raise UserError(f"--out {out}", "is no kind of table", "end it in .csv or .jsonl")
-        if not Path(out).absolute().parent.is_dir():
-            raise UserError(f"--out {out}", "lies in no folder that exists", "make the folder first")
+        from dougong.data.writing import checked_table
+
+        checked_table(out)
     if not Path(run).is_dir():
         raise UserError(run, "no such folder", "give a run's folder, or a model's")
+    if not files:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UserError("INPUTS", "are missing", "name texts or files, or pipe texts in")
+        files = ["-"]
+    if files.count("-") > 1:
+        raise UserError("-", "is named twice", "standard input can be read once")
+    if text and len(text) > 2:
+        raise UserError("--text", f"names {len(text)} columns", "name one, or two")
     from dougong.tasks import load_task
-
-    reads_texts = hasattr(load_task(run), "tokenizer")
-    wanted = texts(files) if reads_texts else gather(files)
     from dougong.training import predict as ask
+    from dougong.training.asking import reading_for
 
-    rows: list[dict[str, Any]] = []
-    for answer in ask(run, wanted):
-        rows.append(
-            {
-                "where": str(answer.where),
-                "label": answer.label,
-                "probability": float(answer.probability),
-                "top": [[label, float(share)] for label, share in answer.top[:top]],
-                **({"parts": answer.parts} if answer.parts else {}),
-            }
-        )
-    if out is None:
-        shown = [[row["where"], row["label"], console.percent(row["probability"]), _others(row["top"])] for row in rows]
-        console.table("", ["text" if reads_texts else "file", "class", "probability", "next"], shown)
+    task = load_task(run)
+    reads_texts = hasattr(task, "tokenizer")
+    if reads_texts:
+        from dougong.data.texts.inputs import inputs
+
+        wanted: Iterator[Any] = inputs(files, reading_for(Path(run), task, text), format)
     else:
-        _write(Path(out), rows)
-        console.say(f"{len(rows)} predictions: {out}")
-    return {"run": run, "out": out, "predictions": rows}
+        wanted = iter(pictures(files))
+    answers = ask(run, wanted, batch_size, skip_bad=skip_bad)
+    rows = (row_of(answer, task, top) for answer in answers)
+    if out is not None:
+        count = write(Path(out), rows)
+        console.say(f"{count} predictions: {out}")
+        return {"run": run, "out": out, "count": count}
+    if console.is_json():
+        return {"run": run, "out": out, "predictions": _some(list(rows))}
+    show(rows, batch_size, reads_texts)
+    return {}
 
 
-def gather(words: list[str]) -> list[str]:
-    """The files meant: folders are searched, "-" reads one name from each line of stdin.
+def pictures(words: list[str]) -> Iterable[Any]:
+    """The pictures meant: folders are searched, "-" reads one name from each line of stdin.
 
     Raises:
-        UserError: a name that is no file or folder, a folder without pictures, or no file at all.
+        UserError: at once, a name that is no file or folder, or a folder without pictures; later, one of stdin's.
     """
-    found: list[str] = []
-    for word in words:
-        names = [line.rstrip("\r\n") for line in sys.stdin] if word == "-" else [word]
-        for name in filter(None, names):
-            path = Path(name)
-            if path.is_dir():
-                inside = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in IMAGES and p.is_file())
-                if not inside:
-                    raise UserError(name, "holds no picture", f"give a folder with {', '.join(IMAGES[:3])}, ... files")
-                found += inside
-            elif path.is_file():
-                found.append(name)
+    found = [iter(["-"]) if word == "-" else iter(_named(word)) for word in words]
+
+    def rows() -> Iterator[Any]:
+        from dougong.data.texts.asked import Input
+
+        for word, several in zip(words, found, strict=True):
+            if word != "-":
+                yield from (Input(name, name) for name in several)
+                continue
+            for line in sys.stdin:
+                if name := line.rstrip("\r\n"):
+                    try:
+                        yield from (Input(each, each) for each in _named(name))
+                    except UserError as error:
+                        yield Input(None, name, error)
+
+    return rows()
+
+
+def _named(name: str) -> list[str]:
+    path = Path(name)
+    if path.is_dir():
+        inside = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in IMAGES and p.is_file())
+        if not inside:
+            raise UserError(name, "holds no picture", f"give a folder with {', '.join(IMAGES[:3])}, ... files")
+        return inside
+    if path.is_file():
+        return [name]
+    raise UserError(name, "no such file", "give a picture, a folder of pictures, or - for a list on stdin")
+
+
+def row_of(answer: Any, task: Any, top: int) -> dict[str, Any]:
+    """An answer as it is written; every answer of a task has the same keys."""
+    row: dict[str, Any] = {"where": str(answer.where)}
+    if isinstance(answer.text, tuple):
+        row |= {"text": answer.text[0], **({"text2": answer.text[1]} if len(answer.text) > 1 else {})}
+    elif answer.text is not None:
+        row["text"] = answer.text
+    if task.name == "translation":
+        return row | {"written": answer.label}
+    best = [[label, float(share)] for label, share in answer.top[:top]]
+    if answer.labels is not None:
+        names, shares = [name for name, _ in answer.labels], [float(share) for _, share in answer.labels]
+        return row | {"labels": names, "probabilities": shares, "top": best}
+    row |= {"label": answer.label, "probability": float(answer.probability), "top": best}
+    if task.name == "token-classification":
+        row |= {"tokens": answer.words, "tags": answer.tags, "parts": answer.parts}
+    return row
+
+
+def _some(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All rows of inputs that held any.
+
+    Raises:
+        UserError: they held none.
+    """
+    if not rows:
+        raise UserError("INPUTS", "hold nothing to predict", "give a text in quotes, a file, or - for standard input")
+    return rows
+
+
+def write(file: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write rows as they come; how many. Where the work ends early, what was done stays in FILE.part."""
+    from dougong.data.writing import RowWriter
+
+    table = file.suffix.lower() == ".csv"
+    writer = RowWriter(file, keep=True)
+    try:
+        with writer:
+            for row in rows:
+                writer.write([{key: value for key, value in row.items() if key != "top"} if table else row])
+            if not writer.count:
+                _some([])
+    except BaseException:
+        if writer.count:
+            console.note(f"the {writer.count} predictions made until then are in {writer.half}")
+        raise
+    return writer.count
+
+
+def show(rows: Iterable[dict[str, Any]], first: int, texts: bool) -> None:
+    """Rows for people: where each is from, the answer, its probability, and what comes next."""
+
+    def cells() -> Iterator[list[str]]:
+        for row in rows:
+            place = [row["where"]]
+            if texts:
+                words = " ".join(row[key] for key in ("text", "text2") if key in row)
+                words = " ".join(words.split())
+                same = row["where"].removesuffix("...") == words[: len(row["where"].removesuffix("..."))]
+                place = ["" if same else row["where"], words if len(words) <= 60 else words[:57] + "..."]
+            if "written" in row:
+                yield [*place, row["written"], "", ""]
+            elif "labels" in row:
+                pairs = zip(row["labels"], row["probabilities"], strict=True)
+                said = "  ".join(f"{label} {console.percent(share)}" for label, share in pairs) or "none"
+                rest = [each for each in row["top"] if each[0] not in row["labels"]]
+                yield [*place, said, "", _others([["", 0], *rest])]
             else:
-                raise UserError(name, "no such file", "give a picture, a folder of pictures, or - for a list on stdin")
-    if not found:
-        raise UserError("-", "no file is named on stdin", "pipe in one name a line")
-    return found
+                yield [*place, row["label"], console.percent(row["probability"]), _others(row["top"])]
 
-
-def texts(words: list[str]) -> list[str]:
-    """The texts meant: a word is a text itself, or a file of texts, one a line; "-" reads them from stdin.
-
-    Raises:
-        UserError: a file that is not UTF-8, or no text at all.
-    """
-    found: list[str] = []
-    for word in words:
-        if word == "-":
-            found += [line.rstrip("\r\n") for line in sys.stdin]
-        elif Path(word).suffix.lower() == ".txt" and Path(word).is_file():
-            try:
-                found += Path(word).read_text(encoding="utf-8-sig").splitlines()
-            except UnicodeDecodeError as error:
-                raise UserError(word, f"is not UTF-8 (byte {error.start})", "save it as UTF-8") from None
-        else:
-            found.append(word)
-    found = [text for text in found if text.strip()]
-    if not found:
-        raise UserError("INPUTS", "hold no text", "give a text in quotes, a .txt file, or - for standard input")
-    return found
+    heads = ["where", "text"] if texts else ["file"]
+    flow([*heads, "answer" if texts else "class", "probability", "next"], cells(), first)
 
 
 def _others(top: list[list[Any]]) -> str:
     return "  ".join(f"{label} {console.percent(share)}" for label, share in top[1:])
-
-
-def _write(file: Path, rows: list[dict[str, Any]]) -> None:
-    """All of the file or nothing of it."""
-    if file.suffix.lower() == ".jsonl":
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    else:
-        into = io.StringIO()
-        writer = csv.writer(into, lineterminator="\n")
-        writer.writerow(["where", "label", "probability"])
-        writer.writerows([row["where"], row["label"], row["probability"]] for row in rows)
-        text = into.getvalue()
-    half = file.with_name(file.name + ".part")
-    try:
-        half.write_text(text, encoding="utf-8", errors="surrogateescape")
-        os.replace(half, file)
-    except OSError as error:
-        raise UserError(
-            f"--out {file}", f"cannot be written ({error.strerror})", "name a file in a folder that exists"
-        ) from None

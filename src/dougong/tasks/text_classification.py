@@ -187,6 +187,10 @@ class TextClassification(TextTask):
             texts.append(text)
         if not texts:
             raise UserError("inputs", "no text is given", "give at least one")
+        odd = next((number for number, each in enumerate(texts) if len(each) != len(texts[0])), None)
+        if odd is not None or len(texts[0]) > 2:
+            what = f"holds {len(texts[odd or 0])} texts" + ("" if odd is None else f", the first {len(texts[0])}")
+            raise UserError(f"input {(odd or 0) + 1}", what, "give one text each, or pairs")
         where = [short(text[0]) for text in texts]
         return Batch(self._inputs(self._encoded(texts)), None, torch.arange(len(texts)), where)
 

@@ -18,7 +18,7 @@ from dougong.parts.output import Output
 from dougong.tasks.scores import EntityScores
 from dougong.tasks.scores.calibration import Calibration
 from dougong.tasks.task import Batch, Prediction
-from dougong.tasks.text_task import TextTask, given_texts, length_said, numbers, short
+from dougong.tasks.text_task import TextTask, length_said, numbers, short
 from dougong.tasks.texts import fit_text, longest, padded, tokenizer_for
 
 if TYPE_CHECKING:
@@ -212,16 +212,24 @@ class TokenClassification(TextTask):
         return TokenClassification(self.classes, self.tokenizer, self.max_length, self.separator, data)
 
     def prepare(self, raw: Any) -> Batch:
-        """A text or a list of texts, cut into words, as a batch without tags.
+        """A text, or a list of texts and lists of words, as a batch without tags; texts are cut into words.
 
         Raises:
             UserError: something else, or nothing at all.
         """
         from dougong.data.texts import TextRow
 
-        texts = given_texts(raw)
-        rows = [TextRow(tuple(self._words(text)), where=short(text)) for text in texts]
-        return self._batch(self.encoded(rows), torch.arange(len(texts)), known=False)
+        many = list(raw) if isinstance(raw, list | tuple) else [raw]
+        if not many:
+            raise UserError("inputs", "no text is given", "give at least one")
+        rows = []
+        for number, each in enumerate(many):
+            words = self._words(each) if isinstance(each, str) else each
+            if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+                raise UserError(f"input {number + 1}", "is no text", "give a text, or a list of its words")
+            said = each if isinstance(each, str) else self.separator.join(words)
+            rows.append(TextRow(tuple(words), where=short(said)))
+        return self._batch(self.encoded(rows), torch.arange(len(rows)), known=False)
 
     def _words(self, text: str) -> list[str]:
         """Words of running text; of scripts without blanks, each sign."""

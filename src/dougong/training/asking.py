@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dougong import console
+from dougong.data.texts.asked import Input, Reading
+from dougong.data.texts.inputs import file_rows
 from dougong.errors import UserError
 from dougong.tasks import KINDS, load_task
 from dougong.tasks.cutting import cut_of
 from dougong.tasks.records import Records
 from dougong.tasks.scores.bootstrap import interval
 from dougong.tasks.task import Batch, Task
+from dougong.training.answering import Answer, Tally, answers
 from dougong.training.run import Run
 from dougong.training.scoring import score
 from dougong.training.training import trained_model
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a model says about one input.
-
-    Args:
-        where: the input.
-        label: of the likeliest class.
-        probability: of that class.
-        top: (class, probability), likeliest first.
-        parts: what was found in the input, as entities.
-    """
-
-    where: str
-    label: str
-    probability: float
-    top: list[tuple[str, float]]
-    parts: list[dict[str, Any]] = field(default_factory=list)
 
 
 def evaluate(
@@ -140,27 +122,71 @@ def _task_on(
     return task.on(open_data(str(data), kind=kind, text=text, label=label))
 
 
-def predict(source: str | Path | Run, inputs: Any, batch_size: int = 64) -> Iterator[Answer]:
+def predict(
+    source: str | Path | Run,
+    inputs: Any,
+    batch_size: int = 64,
+    *,
+    text: str | Sequence[str] | None = None,
+    skip_bad: bool = False,
+) -> Iterator[Answer]:
     """What a trained model says about each input, in order, a batch at a time.
+
+    Inputs may come from a generator without an end: no more than a batch of them is in memory.
 
     Args:
         source: a run, or a model's folder.
-        inputs: a file, a picture or an array, or a sequence of them.
+        inputs: one of, or several of: a picture's file or array; a text, a tuple of two, a list of words for a model
+            that tags them; or a `pathlib.Path` of texts, each row of which is an input: a table (CSV, TSV, JSON Lines,
+            Parquet), CoNLL columns, or a text a line.
         batch_size: inputs that are in memory at once.
+        text: of tables, the column of the text, or two columns; as in training, or guessed, when None.
+        skip_bad: inputs that cannot be used are counted and left out instead of ending the work.
 
     Raises:
-        UserError: a file that cannot be read, or a model that does not say what it was trained for.
+        UserError: an input that cannot be used, or a model that does not say what it was trained for.
     """
+    if batch_size < 1:
+        raise UserError("batch_size", f"{batch_size} is less than one", "set it higher")
     model, place = trained_model(source)
     task = load_task(place)
-    several = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
-    with console.progress(len(several), "predict", unit="inputs") as bar:
-        for start in range(0, len(several), batch_size):
-            chunk = several[start : start + batch_size]
-            batch = task.prepare(chunk)
-            with torch.no_grad():
-                respond = getattr(task, "respond", None)  # of tasks whose answers are written token by token
-                found = respond(model, batch) if respond is not None else task.decode(model(*batch.inputs), batch)
-            for where, said in zip(batch.where, found, strict=True):
-                yield Answer(where, said.label, said.probability, said.top, said.parts)
-            bar.advance(len(chunk))
+    several: Iterable[Any] = inputs if isinstance(inputs, list | tuple | Iterator) else [inputs]
+    counted = isinstance(several, list | tuple) and not any(isinstance(each, Path) for each in several)
+    total = len(several) if counted else None  # type: ignore[arg-type]
+    rows = _rows(several, task, reading_for(source.path if isinstance(source, Run) else Path(source), task, text))
+    tally = Tally()
+    with console.progress(total, "predict", unit="inputs") as bar:
+        for answer in answers(model, task, rows, batch_size, skip_bad, tally):
+            yield answer
+            bar.advance(1)
+    tally.say(getattr(task, "max_length", None))
+
+
+def _rows(given: Iterable[Any], task: Task, reading: Reading) -> Iterator[Input]:
+    """Inputs as rows; a file of texts becomes its rows."""
+    for each in given:
+        if isinstance(each, Path) and hasattr(task, "tokenizer"):
+            yield from file_rows(each, reading)
+        else:
+            yield each if isinstance(each, Input) else Input(each)
+
+
+def reading_for(folder: Path, task: Task, text: str | Sequence[str] | None = None) -> Reading:
+    """How files are read for a model: by the columns that are named, or those that it was trained with.
+
+    Args:
+        folder: a run's, or a model's.
+        task: that it learnt.
+        text: columns that are named.
+    """
+    named = () if text is None else (text,) if isinstance(text, str) else tuple(text)
+    columns: Any = {}
+    file = next((each / "data.json" for each in (folder, folder.parent) if (each / "config.yaml").is_file()), None)
+    if file is not None and file.is_file():
+        with file.open(encoding="utf-8") as opened:
+            head = opened.read(1 << 20)  # the samples come after the columns, and may be many
+        place = head.find('"columns": ')
+        with contextlib.suppress(ValueError):
+            columns = json.JSONDecoder().raw_decode(head[place + len('"columns": ') :])[0] if place >= 0 else {}
+    known = [columns[key] for key in ("text", "second") if isinstance(columns, dict) and key in columns]
+    return Reading(named, tuple(map(str, known)), task.name == "token-classification")
