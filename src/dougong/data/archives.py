@@ -9,6 +9,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from dougong.data.listing import Fault
@@ -65,17 +66,36 @@ def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) ->
         shutil.copyfileobj(source, sink, 2**20)
 
 
-def archive_faults(path: Path) -> list[Fault]:
-    """What is wrong with an archive's list of members; nothing is unpacked.
+def holds(path: Path, wanted: Callable[[str], bool]) -> bool:
+    """Whether an archive has a member of a wanted name; nothing is unpacked.
+
+    Raises:
+        UserError: no zip.
+    """
+    names = [_posix(member) for member in members_of(path) if not member.is_dir()]
+    return any(wanted(name) for name in names if not name.startswith("__MACOSX/"))
+
+
+def members_of(path: Path) -> list[zipfile.ZipInfo]:
+    """An archive's list of members.
 
     Raises:
         UserError: no zip.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
+            return archive.infolist()
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError):
         raise UserError(path.name, "is no whole zip file", "fetch or pack it again") from None
+
+
+def archive_faults(path: Path) -> list[Fault]:
+    """What is wrong with an archive's list of members; nothing is unpacked.
+
+    Raises:
+        UserError: no zip.
+    """
+    members = members_of(path)
     faults = []
     seen: set[str] = set()
     folders = {str(parent) for member in members for parent in PurePosixPath(_posix(member)).parents}

@@ -1,4 +1,4 @@
-"""Parquet files in the form that `datasets` writes: image {bytes, path} and label."""
+"""Parquet and Arrow files in the form that `datasets` writes: image {bytes, path} and label."""
 
 from __future__ import annotations
 
@@ -40,12 +40,18 @@ def _list_file(listing: Listing, path: Path, split: str | None, root: Path) -> N
     if path.stat().st_size > _memory() / 2:
         raise UserError(where, "is larger than half of the memory", "write its pictures into an image folder")
     try:
-        schema = pq.read_schema(path)
-        image, label = _columns(schema, where)
-        table = pq.read_table(path, columns=[image, label])
+        if path.suffix.lower() == ".arrow":
+            whole = read_arrow(path)
+            image, label = _columns(schema := whole.schema, where)
+            table = whole.select([image, label])
+        else:
+            schema = pq.read_schema(path)
+            image, label = _columns(schema, where)
+            table = pq.read_table(path, columns=[image, label])
     except (pa.ArrowException, OSError) as error:
         said = " ".join(str(error).split())[:100]
-        raise UserError(where, f"is no whole Parquet file ({said})", "fetch it again") from None
+        kind = path.suffix.lower().lstrip(".").capitalize()
+        raise UserError(where, f"is no whole {kind} file ({said})", "fetch it again") from None
     declared = _class_names(schema, label)
     if declared is not None:
         if listing.classes is not None and listing.classes != declared:
@@ -67,6 +73,23 @@ def _list_file(listing: Listing, path: Path, split: str | None, root: Path) -> N
             listing.samples.append(Sample(place, name, functools.partial(_inside, path.parent, own), split, own))
         else:
             listing.faults.append(Fault(place, "has no picture", "fill the row in, or take it out"))
+
+
+def read_arrow(path: Path) -> Any:
+    """An Arrow file, in the stream format or the file format, as a table that stays in the file.
+
+    Raises:
+        pyarrow.ArrowException: it is damaged.
+    """
+    import pyarrow as pa
+
+    mapped = pa.memory_map(str(path))
+    try:
+        table = pa.ipc.open_stream(mapped).read_all()
+    except pa.ArrowInvalid:
+        table = pa.ipc.open_file(mapped).read_all()
+    table.validate(full=True)  # its numbers are places in memory
+    return table
 
 
 def _inside(folder: Path, name: str) -> bytes:

@@ -6,13 +6,14 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from dougong.data.hub import hub_folder, hub_name, is_hub, is_saved, saved_files
 from dougong.data.listing import Listing
 from dougong.data.names import SPLIT_NAMES, plain
 from dougong.errors import UserError, nearest
 
 TABLES = (".csv", ".tsv")
 BUILT_IN = ("digits",)
-KINDS = "digits, an image folder, or a Parquet, CSV, TSV or zip file"
+KINDS = "digits, an image folder, a Parquet, CSV, TSV or zip file, or hf:org/name"
 
 
 def list_source(source: str | Path) -> Listing:
@@ -30,14 +31,15 @@ def list_source(source: str | Path) -> Listing:
         guess = nearest(str(source), [*BUILT_IN, *_beside(path)])
         hint = f"did you mean {guess}? " if guess else ""
         raise UserError(plain(str(source)), "there is no such data", f"{hint}Give {KINDS}")
-    return _list_path(path, confined=False)
+    found = _list_path(path, confined=False)
+    return replace(found, name=hub_name(source)) if is_hub(source) else found
 
 
 def given_path(source: str | Path) -> Path:
-    """A source as a path.
+    """A source as a path; that of a data set of the hub is where it was fetched to.
 
     Raises:
-        UserError: no name at all, or one that no file of ours could keep.
+        UserError: no name at all, one that no file of ours could keep, or a data set that cannot be fetched.
     """
     if not str(source).strip():
         raise UserError("data", "is an empty name", f"give {KINDS}")
@@ -45,10 +47,17 @@ def given_path(source: str | Path) -> Path:
         str(source).encode()
     except UnicodeEncodeError:
         raise UserError(plain(str(source)), "has a name that is not UTF-8", "rename it") from None
+    if is_hub(source):
+        return hub_folder(str(source))
     try:
         return Path(source).expanduser()
     except RuntimeError:  # ~somebody who is not known here
         return Path(source)
+
+
+def lasting_name(source: str | Path) -> str:
+    """A source's name that holds in any folder: of a file or folder, its whole path."""
+    return str(source) if str(source) in BUILT_IN or is_hub(source) else str(given_path(source).absolute())
 
 
 def there(path: Path) -> bool:
@@ -66,6 +75,8 @@ def _list_path(path: Path, *, confined: bool) -> Listing:
 
     if path.is_dir():
         path = unwrapped(path)
+        if is_saved(path):
+            return list_parquet(saved_files(path), path, path.resolve().name)
         parts = split_files(path, (".parquet",)) or split_files(path / "data", (".parquet",))
         parts = parts or _parts(path)
         if parts:
@@ -86,7 +97,7 @@ def _list_path(path: Path, *, confined: bool) -> Listing:
 
         folder = unpack(path)
         try:
-            found = _list_path(_only_member(folder), confined=True)
+            found = _list_path(only_member(folder), confined=True)
         except UserError as error:
             raise UserError(_inside(error.where, folder, path), error.what, error.remedy) from None
         return _renamed(found, folder, path)
@@ -140,12 +151,12 @@ def _parts(folder: Path) -> list[tuple[Path, str | None]]:
     return [] if subfolders(folder) else [(path, None) for path in files]
 
 
-def _only_member(folder: Path) -> Path:
+def only_member(folder: Path, endings: tuple[str, ...] = (*TABLES, ".parquet")) -> Path:
     """The one file of an archive that holds nothing else; else the folder."""
     from dougong.data.folders import files_in, subfolders
 
     files = files_in(folder)
-    if len(files) == 1 and not subfolders(folder) and files[0].suffix.lower() in (*TABLES, ".parquet"):
+    if len(files) == 1 and not subfolders(folder) and files[0].suffix.lower() in endings:
         return files[0]
     return folder
 

@@ -108,10 +108,10 @@ def configure(
 
 
 def lasting(data: str | Path) -> str:
-    """The data's name as a run keeps it: a path that holds in any folder."""
-    from dougong.data.sources import BUILT_IN, given_path
+    """The data's name as a run keeps it: a path that holds in any folder, or that of a data set of the hub."""
+    from dougong.data.sources import lasting_name
 
-    return str(data) if str(data) in BUILT_IN else str(given_path(data).absolute())
+    return lasting_name(data)
 
 
 Prepare = Callable[[Loop], None]

@@ -11,7 +11,7 @@ from dougong.data.splitting import parse_split
 from dougong.data.texts.dividing import SPLITS, divided
 from dougong.data.texts.plain import text_of
 from dougong.data.texts.rows import TextData, TextRow, TextSplit, key_of
-from dougong.data.texts.tables import read_table, text_column
+from dougong.data.texts.tables import place_of, read_table, text_column
 from dougong.errors import UserError
 
 ENDINGS = (".txt", ".md")
@@ -49,7 +49,7 @@ def read_corpus(
             column = text_column(table, path.name, text)
             columns["text"] = column
             documents = [
-                (str(value or ""), f"{path.name}:{number + 2}")
+                (str(value or ""), place_of(path, number))
                 for number, value in enumerate(table[column].to_pylist())
             ]
         rows += [(TextRow((said,), where=where, key=key_of([said])), part) for said, where in documents if clean(said)]

@@ -6,10 +6,12 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from dougong.data.names import LABEL_COLUMNS, PATH_COLUMNS, clean, shown
+from dougong.data.hub import hub_name, is_hub, is_saved, left_out, saved_files
+from dougong.data.names import PATH_COLUMNS, clean, shown
 from dougong.data.texts import corpus, pairs, tagged
+from dougong.data.texts.features import told_by
 from dougong.data.texts.rows import TextData
-from dougong.data.texts.tables import ENDINGS, read_tables
+from dougong.data.texts.tables import ENDINGS, read_tables, schema_of
 from dougong.errors import UserError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -18,39 +20,44 @@ SAMPLE = 65536
 
 
 def text_files(source: str | Path) -> list[tuple[Path, str | None]]:
-    """The files of a source that hold texts, with their splits; none when it is something else.
+    """The tables of a source that hold texts, with their splits; none when it is something else.
 
     A table that names pictures in a column is not one of texts.
-    """
-    from dougong.data.sources import given_path, split_files, there, unwrapped
 
-    path = given_path(source)
-    if not there(path):
-        return []
-    if path.is_dir():
-        inner = unwrapped(path)
-        files = split_files(inner, ENDINGS)
-    else:
-        files = [(path, None)] if path.suffix.lower() in ENDINGS else []
-    return files if files and path.stat().st_size and _holds_texts(files[0][0]) else []
+    Raises:
+        UserError: a zip file, or a data set of the hub, that cannot be opened.
+    """
+    path = _inner(source)
+    files = [] if path is None else _files(path, ENDINGS)
+    return files if files and _told(files[0][0]) else []
 
 
 def kind_of(source: str | Path, kind: str | None = None) -> str | None:
     """What texts a source holds: "texts" (labelled), "tags", "pairs" or "corpus"; None when it holds something else.
 
     Args:
-        source: file or folder.
+        source: file or folder, zip file, or data set of the hub.
         kind: that is asked for; a table can be any but tags.
+
+    Raises:
+        UserError: a data set of the hub that cannot be fetched.
     """
-    path = _inner(source)
+    try:
+        path = _inner(source)
+    except UserError:
+        if not str(source).lower().endswith(".zip"):
+            raise
+        return None  # whoever opens it next says what is wrong with it
     if path is None:
         return None
     if _files(path, tagged.ENDINGS):
         return "tags"
     if pairs.parallel_files(path):
         return "pairs"
-    if text_files(source) or (kind in ("corpus", "pairs") and _files(path, ENDINGS)):
-        return kind if kind in ("corpus", "pairs") else "texts"
+    tables = _files(path, ENDINGS)
+    told = _told(tables[0][0]) if tables else None
+    if told or (kind in ("corpus", "pairs") and tables):
+        return kind if kind in ("corpus", "pairs") else told
     return "corpus" if _files(path, corpus.ENDINGS) or _documents(path) else None
 
 
@@ -62,8 +69,9 @@ def read_texts(
 
     Args:
         source: a CSV, TSV, JSON Lines or Parquet file with a text and a label in each row; CoNLL columns; a text file;
-            or a folder of such files named after splits, as train.csv, dev.csv and test.csv, of parallel files, as
-            train.de and train.en, or of text files.
+            a folder of such files named after splits, as train.csv, dev.csv and test.csv, of parallel files, as
+            train.de and train.en, or of text files; a zip of any of these; a folder that `datasets` saved; or a data
+            set of the hub, as hf:org/name@revision:config.
         split: "80/10/10", per cent for train/val/test, where the source has no splits.
         seed: of the split.
         text: the column of the text, or two columns; of pairs, what is read; guessed when None.
@@ -80,30 +88,82 @@ def read_texts(
             str(source), "holds no texts that are read",
             f"give {shown([*ENDINGS, *corpus.ENDINGS, *tagged.ENDINGS[:2]], 8)} files",
         )  # fmt: skip
-    own = Path(source).expanduser().resolve()
-    name, said = own.name if own.is_dir() else own.stem, str(source)
+    try:
+        data = _read(path, found, source, split, seed, text, label, kind)
+    except UserError as error:
+        if not str(source).lower().endswith(".zip"):
+            raise
+        # said of the archive; the folder it was unpacked into is nobody's concern
+        place = error.where.removeprefix(str(path)).strip("/")
+        name = Path(source).name
+        raise UserError(place if place == str(source) else f"{name}:{place}", error.what, error.remedy) from None
+    data.notes[:0] = left_out(path)
+    return data
+
+
+def _read(
+    path: Path, found: str, source: str | Path, split: str | None, seed: int, text: str | Sequence[str] | None,
+    label: str | None, kind: str | None,
+) -> TextData:  # fmt: skip
+    name, said = _name(source), str(source)
     one = text if text is None or isinstance(text, str) else text[0]
     if found == "tags":
-        return tagged.read_tagged(_files(path, tagged.ENDINGS), name, said, split=split, seed=seed)
+        files = _files(path, tagged.ENDINGS) or _files(path, ENDINGS)
+        return tagged.read_tagged(files, name, said, split=split, seed=seed)
     if found == "pairs" and path.is_dir() and pairs.parallel_files(path):
         return pairs.read_parallel(path, name, said, split=split, seed=seed, text=one, label=label)
     if found == "pairs":
         return pairs.read_pairs(_files(path, ENDINGS), name, said, split=split, seed=seed, text=one, label=label)
-    if found == "corpus":
-        files = _files(path, ENDINGS) if kind == "corpus" else []
+    tables = _files(path, ENDINGS)
+    if found == "corpus" and not (label and tables):
+        files = tables if kind == "corpus" or (tables and _told(tables[0][0])) else []
         files = files or _files(path, corpus.ENDINGS) or _documents(path)
         return corpus.read_corpus(files, name, said, split=split, seed=seed, text=one)
-    return read_tables(text_files(source), name, said, split=split, seed=seed, text=text, label=label)
+    return read_tables(tables, name, said, split=split, seed=seed, text=text, label=label)
+
+
+def _name(source: str | Path) -> str:
+    """What data are called in titles."""
+    if is_hub(source):
+        return hub_name(source)
+    own = Path(source).expanduser().resolve()
+    return own.name if own.is_dir() else own.stem
 
 
 def _inner(source: str | Path) -> Path | None:
-    """The file or folder that a source is; None when there is none."""
-    from dougong.data.sources import given_path, there, unwrapped
+    """The file or folder that a source is; None when there is none, or it is a zip without texts.
+
+    Raises:
+        UserError: a zip file that holds texts and cannot be unpacked safely.
+    """
+    from dougong.data.archives import holds, unpack
+    from dougong.data.sources import given_path, only_member, there, unwrapped
 
     path = given_path(source)
     if not there(path):
         return None
-    return unwrapped(path) if path.is_dir() else path
+    if path.is_file() and path.suffix.lower() == ".zip":
+        return only_member(_innermost(unwrapped(unpack(path))), ENDINGS_OF_TEXTS) if holds(path, _is_text) else None
+    return _innermost(unwrapped(path)) if path.is_dir() else path
+
+
+def _innermost(folder: Path) -> Path:
+    """The folder inside, while a folder holds nothing but one that holds texts."""
+    from dougong.data.folders import files_in, subfolders
+
+    inner = subfolders(folder)
+    if len(inner) != 1 or files_in(folder) or not any(_is_text(path.name) for path in files_in(inner[0])):
+        return folder
+    return _innermost(inner[0])
+
+
+ENDINGS_OF_TEXTS = (*ENDINGS, *corpus.ENDINGS, *tagged.ENDINGS)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name is one of texts, or of parallel files."""
+    path = Path(name)
+    return path.suffix.lower() in ENDINGS_OF_TEXTS or pairs.side_of(path) is not None
 
 
 def _files(path: Path, endings: tuple[str, ...]) -> list[tuple[Path, str | None]]:
@@ -111,7 +171,9 @@ def _files(path: Path, endings: tuple[str, ...]) -> list[tuple[Path, str | None]
     from dougong.data.sources import split_files
 
     if path.is_dir():
-        return split_files(path, endings)
+        if is_saved(path):
+            return saved_files(path) if ".arrow" in endings else []
+        return split_files(path, endings) or split_files(path / "data", endings)
     return [(path, None)] if path.suffix.lower() in endings and path.stat().st_size else []
 
 
@@ -125,32 +187,25 @@ def _documents(path: Path) -> list[tuple[Path, str | None]]:
     return [(each, None) for each in held]
 
 
-def _holds_texts(file: Path) -> bool:
-    """Whether a table names a text and no picture: neither by its columns nor by what stands in its first rows."""
+def _told(file: Path) -> str | None:
+    """What texts a table holds; None when it holds none, or names pictures in a column or in its first rows."""
     ending = file.suffix.lower()
     if ending == ".jsonl":
-        return True
-    if ending == ".parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
+        return "texts"
+    if ending in (".parquet", ".arrow"):
         try:
-            schema = pq.read_schema(file)
-        except (OSError, pa.ArrowException):
-            return False
-        words = [
-            field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
-        ]
-        return "image" not in schema.names and any(clean(name).lower() not in LABEL_COLUMNS for name in words)
+            return told_by(schema_of(file))
+        except UserError:
+            return None
     try:
         with file.open("rb") as opened:
             lines = opened.read(SAMPLE).decode("utf-8-sig", "replace").splitlines()[:20]
     except OSError:
-        return False
+        return None
     if not lines:
-        return False
+        return None
     mark = "\t" if ending == ".tsv" else max(",;\t", key=lines[0].count)
     rows = list(csv.reader(lines, delimiter=mark))
     names = [clean(cell).lower() for cell in rows[0]]
     pictures = any(Path(cell.strip()).suffix.lower() in PICTURES for row in rows for cell in row if len(cell) < 300)
-    return len(names) > 1 and not any(name in PATH_COLUMNS for name in names) and not pictures
+    return "texts" if len(names) > 1 and not any(name in PATH_COLUMNS for name in names) and not pictures else None

@@ -11,7 +11,7 @@ from dougong.data.names import SPLIT_COLUMNS, SPLIT_NAMES, named_split, shown
 from dougong.data.texts.dividing import divided
 from dougong.data.texts.plain import lines_of
 from dougong.data.texts.rows import TextData, TextRow, TextSplit, key_of
-from dougong.data.texts.tables import known_column, read_table
+from dougong.data.texts.tables import known_column, place_of, read_table
 from dougong.errors import UserError
 
 Sides = list[tuple[Path, Path, str | None]]
@@ -22,14 +22,20 @@ def parallel_files(folder: Path) -> dict[str, dict[str, Path]]:
     """Files that differ in their ending alone, named after splits, as train.de and train.en: by stem, then ending."""
     found: dict[str, dict[str, Path]] = defaultdict(dict)
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        ending = path.suffix.lstrip(".").lower()
-        if path.is_file() and re.fullmatch(r"[a-z]{2,3}([-_][a-z]+)?", ending) and ending not in ("txt", "csv", "tsv"):
-            word = re.split(r"[-_.]", path.stem.lower())[0]
-            if word in SPLIT_NAMES:
-                found[path.stem][ending] = path
+        ending = side_of(path)
+        if ending is not None and path.is_file():
+            found[path.stem][ending] = path
     both = set.intersection(*(set(sides) for sides in found.values())) if found else set()
     held = any(SPLIT_NAMES[re.split(r"[-_.]", stem.lower())[0]] == "train" for stem in found)
     return dict(found) if held and len(both) >= 2 else {}
+
+
+def side_of(path: Path) -> str | None:
+    """The language of a parallel file by its name, as "de" of train.de; None for any other name."""
+    ending = path.suffix.lstrip(".").lower()
+    if not re.fullmatch(r"[a-z]{2,3}([-_][a-z]+)?", ending) or ending in ("txt", "csv", "tsv"):
+        return None
+    return ending if re.split(r"[-_.]", path.stem.lower())[0] in SPLIT_NAMES else None
 
 
 def read_parallel(
@@ -98,7 +104,7 @@ def read_pairs(
         splits = [named_split(str(each or "")) for each in table[own].to_pylist()] if own else [part] * len(table)
         for number, pair in enumerate(zip(table[read].to_pylist(), table[written].to_pylist(), strict=True)):
             said = (str(pair[0] or ""), str(pair[1] or ""))
-            _add(rows, empty, said, f"{path.name}:{number + 2}", splits[number])
+            _add(rows, empty, said, place_of(path, number), splits[number])
     notes = [f"Read: column {columns['text']!r}; written: column {columns['label']!r}."]
     return _made(rows, empty, name, source, columns, split, seed, notes)
 

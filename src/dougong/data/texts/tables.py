@@ -1,4 +1,4 @@
-"""Labelled texts in CSV, TSV, JSON Lines and Parquet files."""
+"""Labelled texts in CSV, TSV, JSON Lines, Parquet and Arrow files."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from dougong.data.names import LABEL_COLUMNS, SPLIT_COLUMNS, clean, named_split, shown
 from dougong.data.texts.dividing import divided
+from dougong.data.texts.features import class_names, features_of, named
 from dougong.data.texts.rows import TextData, TextRow, TextSplit, key_of
 from dougong.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet", ".arrow")
 TEXT_COLUMNS = (
     "text",
     "sentence",
@@ -24,6 +25,7 @@ TEXT_COLUMNS = (
     "comment",
     "document",
     "question",
+    "question1",
     "premise",
     "sentence1",
     "tweet",
@@ -51,6 +53,8 @@ def read_tables(
     """
     tables = [(path, part, read_table(path)) for path, part in files]
     chosen = columns_of(tables[0][2], str(tables[0][0].name), text, label)
+    bare = [each for each in tables if each[1] in ("val", "test") and unlabelled(each[2], chosen["label"])]
+    tables = [each for each in tables if each not in bare]
     cells: list[tuple[tuple[str, ...], str, str | None, str]] = []  # texts, label, split, where
     for path, part, table in tables:
         for wanted in chosen.values():
@@ -60,7 +64,7 @@ def read_tables(
         labels = table[chosen["label"]].to_pylist()
         own = table[chosen["split"]].to_pylist() if "split" in chosen else [part] * len(labels)
         for number, row in enumerate(zip(labels, own, *texts, strict=True)):
-            place = f"{path.name}:{number + 2}"
+            place = place_of(path, number)
             if row[0] is None or not clean(str(row[0])):
                 raise UserError(place, "has no label", "fill it in, or take the row out")
             here = part if "split" not in chosen else named_split(str(row[1] or ""))
@@ -71,10 +75,11 @@ def read_tables(
     empty = [place for texts, _, _, place in cells if not texts[0].strip()]
     notes = [f"{len(empty)} rows without a text are left out: {shown(empty, 3)}."] if empty else []
     cells = [cell for cell in cells if cell[0][0].strip()]
-    classes = _classes({cell[1] for cell in cells})
+    classes = _classes({cell[1] for cell in cells}, class_names(features_of(tables[0][2].schema).get(chosen["label"])))
     rows = [
         (TextRow(texts, (classes.index(mark),), (), place, key_of(texts)), part) for texts, mark, part, place in cells
     ]
+    notes[:0] = [f"{path.name} is left out: none of its rows has a label." for path, _, _ in bare]
     notes.insert(0, "Read as " + ", ".join(f"{key}: column {value!r}" for key, value in chosen.items()) + ".")
     parts, how = divided(rows, split, seed, notes, source)
     return TextData(
@@ -83,8 +88,15 @@ def read_tables(
     )  # fmt: skip
 
 
+def unlabelled(table: pa.Table, label: str) -> bool:
+    """Whether no row of a table has a label, as in the test files of contests."""
+    return label in table.column_names and table.num_rows > 0 and table[label].null_count == table.num_rows
+
+
 def read_table(path: Path) -> pa.Table:
     """A file as an Arrow table whose columns have clean names; every cell of a CSV is text.
+
+    Where the `datasets` library wrote it, numbers of classes become their names, and a translation a column a language.
 
     Raises:
         UserError: it cannot be read.
@@ -96,18 +108,59 @@ def read_table(path: Path) -> pa.Table:
             import pyarrow.parquet as pq
 
             table = pq.read_table(path)
+        elif path.suffix == ".arrow":
+            from dougong.data.parquet import read_arrow
+
+            table = read_arrow(path)
         elif path.suffix == ".jsonl":
             import pyarrow.json as pj
 
             table = pj.read_json(path)
         else:
             table = _csv(path)
-    except pa.ArrowInvalid as error:
-        said = re.sub(r"\s+", " ", str(error))[:160]
-        raise UserError(path.name, f"cannot be read ({said})", "mend the file") from None
-    except OSError as error:
-        raise UserError(path.name, f"cannot be read ({error.strerror or error})", "fetch it again") from None
-    return table.rename_columns([clean(column) for column in table.column_names])
+    except (pa.ArrowException, OSError) as error:
+        raise unread(path, error) from None
+    if path.suffix in (".parquet", ".arrow"):
+        table = named(table, path.name)
+    metadata = table.schema.metadata
+    return table.rename_columns([clean(column) for column in table.column_names]).replace_schema_metadata(metadata)
+
+
+def unread(path: Path, error: Exception) -> UserError:
+    """One line about a file that Arrow cannot read."""
+    if isinstance(error, OSError) and error.strerror:
+        return UserError(path.name, f"cannot be read ({error.strerror})", "fetch it again")
+    said = re.sub(r"\s+", " ", str(error))[:160]
+    return UserError(path.name, f"cannot be read ({said})", "mend the file")
+
+
+def schema_of(path: Path) -> pa.Schema:
+    """The columns of a Parquet or Arrow file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if path.suffix == ".parquet":
+            return pq.read_schema(path)
+        mapped = pa.memory_map(str(path))
+        try:
+            return pa.ipc.open_stream(mapped).schema
+        except pa.ArrowInvalid:
+            return pa.ipc.open_file(mapped).schema
+    except (pa.ArrowException, OSError) as error:
+        raise unread(path, error) from None
+
+
+def place_of(path: Path, number: int) -> str:
+    """Where row ``number``, from 0, of a table lies: the line of a CSV whose header is line 1, the line of JSON Lines,
+    and the row of Parquet and Arrow, counted from 0 as `datasets` counts.
+    """
+    first = {".jsonl": 1, ".parquet": 0, ".arrow": 0}.get(path.suffix.lower(), 2)
+    return f"{path.name}:{number + first}"
 
 
 def _csv(path: Path) -> pa.Table:
@@ -141,7 +194,9 @@ def columns_of(
         return known_column(table, where, wanted)
 
     part = next((lower[name] for name in SPLIT_COLUMNS if name in lower), None)
-    mark = known(label) if label else next((lower[name] for name in LABEL_COLUMNS if name in lower), None)
+    declared = [clean(name) for name, each in features_of(table.schema).items() if class_names(each)]
+    usual = [lower[name] for name in LABEL_COLUMNS if name in lower]
+    mark = known(label) if label else next(iter([*usual, *declared] if usual or len(declared) == 1 else []), None)
     rest = [name for name in names if name not in (part, mark)]
     if text is not None:
         wanted = [text] if isinstance(text, str) else list(text)
@@ -157,7 +212,8 @@ def columns_of(
         mark = few[0] if len(few) == 1 else None
     if not chosen or mark is None:
         missing = "label" if chosen else "text"
-        raise UserError(where, f"has no {missing} column, only {shown(names) or 'nothing'}", f"name it by --{missing}")
+        remedy = f"name it by --{missing}" + ("" if missing == "text" else ", or learn with --task causal-language")
+        raise UserError(where, f"has no {missing} column, only {shown(names) or 'nothing'}", remedy)
     found["text"] = chosen[0]
     if len(chosen) > 1:
         found["second"] = chosen[1]
@@ -205,6 +261,10 @@ def _distinct(table: pa.Table, name: str) -> int:
     return len(set(map(str, table[name].to_pylist())))
 
 
-def _classes(labels: set[str]) -> list[str]:
+def _classes(labels: set[str], declared: list[str] | None = None) -> list[str]:
+    """Classes in the order in which the data set declares them; else by number or alphabet."""
+    known = [clean(name) for name in declared or ()]
+    if labels <= set(known):
+        return [name for name in known if name in labels]
     numbers = all(re.fullmatch(r"-?\d+", label) for label in labels)
     return sorted(labels, key=lambda label: (int(label) if numbers else 0, label))

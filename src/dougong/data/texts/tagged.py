@@ -1,4 +1,6 @@
-"""Tagged sentences in CoNLL columns: a word a line, its tag in the last column, a blank line after each sentence."""
+"""Tagged sentences in CoNLL columns: a word a line, its tag in the last column, a blank line after each sentence; or
+in the columns of words and tags of a table that `datasets` wrote.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,10 @@ from pathlib import Path
 from dougong.data.names import shown
 from dougong.data.tagging import broken, recognise, to_bio
 from dougong.data.texts.dividing import divided
+from dougong.data.texts.features import tag_columns
 from dougong.data.texts.plain import lines_of
 from dougong.data.texts.rows import TextData, TextRow, TextSplit, key_of
+from dougong.data.texts.tables import place_of, read_table
 from dougong.errors import UserError
 
 ENDINGS = (".conll", ".iob", ".iob2", ".bio", ".iobes", ".bioes", ".bilou", ".bmes")
@@ -32,11 +36,19 @@ def read_tagged(
     Raises:
         UserError: a file that cannot be read, a line without a tag, or no sentence at all.
     """
-    found = [(sentence, part) for path, part in files for sentence in sentences(path)]
+    tables = [path for path, _ in files if path.suffix in (".parquet", ".arrow")]
+    columns = {"text": "first column", "label": "last column"}
+    found: list[tuple[Sentence, str | None]] = []
+    for path, part in files:
+        if path in tables:
+            columns, said = table_sentences(path)
+        else:
+            said = sentences(path)
+        found += [(sentence, part) for sentence in said]
     if not found:
         raise UserError(source, "holds no sentence", "give a word and its tag on each line")
     scheme = recognise(tags for (_, tags, _), _ in found)
-    notes = [f"Read as words in the first column and tags in the last, {scheme}."]
+    notes = [f"Read as words in the {columns['text']} and tags in the {columns['label']}, {scheme}."]
     if scheme == "plain":
         first = next(
             (where, tag) for (_, tags, where), _ in found for tag in tags if recognise([[tag]]) == "plain"
@@ -61,8 +73,33 @@ def read_tagged(
     classes = ("O", *(f"{letter}-{kind}" if kind else letter for kind in types for letter in "BI"))
     parts, how = divided(rows, split, seed, notes, source)
     splits = {key: TextSplit.of(part) for key, part in parts.items()}
-    columns = {"text": "first column", "label": "last column"}
     return TextData(name, source, "tags", classes, False, splits, columns, how, seed, notes)
+
+
+def table_sentences(path: Path) -> tuple[dict[str, str], list[Sentence]]:
+    """The sentences of a Parquet or Arrow file, and which columns were read as what.
+
+    Raises:
+        UserError: it cannot be read, has no such columns, or a row holds more words than tags.
+    """
+    table = read_table(path)
+    columns = tag_columns(table.schema)
+    if columns is None:
+        raise UserError(path.name, f"has no columns of words and tags, only {shown(table.column_names)}", "name them")
+    words, tags, names = columns
+    found: list[Sentence] = []
+    for number, (said, marks) in enumerate(zip(table[words].to_pylist(), table[tags].to_pylist(), strict=True)):
+        place = place_of(path, number)
+        said, marks = said or [], marks or []
+        if len(said) != len(marks):
+            raise UserError(place, f"has {len(said)} words and {len(marks)} tags", "give a tag a word")
+        if None in said or None in marks:
+            raise UserError(place, "has an empty word or tag", "fill it in, or take the row out")
+        if names is not None and not all(0 <= mark < len(names) for mark in marks):
+            raise UserError(place, f"has a tag that is none of the {len(names)}", "save the data set again")
+        if said:
+            found.append((said, [names[mark] for mark in marks] if names else marks, place))
+    return {"text": words, "label": tags}, found
 
 
 def sentences(path: Path) -> list[Sentence]:
