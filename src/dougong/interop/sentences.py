@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,52 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from dougong.errors import UserError, unknown
+from dougong.heads.embed import POOLINGS, pooled
 from dougong.interop.loading import find, load
 from dougong.interop.pipeline import Pipeline, write_pipeline
 from dougong.interop.vocabulary import in_lower_case
 
 if TYPE_CHECKING:
     from dougong.data.tokenizing import Tokenizer
-
-
-def mean(hidden: Tensor, real: Tensor) -> Tensor:
-    """The mean over real tokens (Reimers and Gurevych 2019, section 3).
-
-    Args:
-        hidden: (B, L, D).
-        real: (B, L, 1), 1 where a token counts, 0 in the padding; of hidden's type.
-    """
-    return (hidden * real).sum(1) / real.sum(1).clamp(min=1)
-
-
-def _mean_sqrt(hidden: Tensor, real: Tensor) -> Tensor:
-    return (hidden * real).sum(1) / real.sum(1).clamp(min=1).sqrt()
-
-
-def _weighted(hidden: Tensor, real: Tensor) -> Tensor:
-    """Later tokens count more (Muennighoff 2022, section 3)."""
-    weights = real * torch.arange(1, hidden.shape[1] + 1, device=hidden.device, dtype=hidden.dtype)[:, None]
-    return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
-
-
-def _first(hidden: Tensor, real: Tensor) -> Tensor:
-    return hidden[torch.arange(len(hidden), device=hidden.device), real[..., 0].argmax(1)]
-
-
-def _last(hidden: Tensor, real: Tensor) -> Tensor:
-    place = hidden.shape[1] - 1 - real[..., 0].flip(1).argmax(1)
-    return hidden[torch.arange(len(hidden), device=hidden.device), place]
-
-
-POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cls": _first,
-    "max": lambda hidden, real: hidden.masked_fill(real == 0, float("-inf")).amax(1),
-    "mean": mean,
-    "mean_sqrt_len_tokens": _mean_sqrt,
-    "weightedmean": _weighted,
-    "lasttoken": _last,
-}
-"""Ways from hidden states (B, L, D) to one vector (B, D), by the names of sentence-transformers."""
+    from dougong.parts.output import Feature
 
 
 class Embedder:
@@ -104,7 +66,7 @@ class Embedder:
             )  # fmt: skip
         found = Embedder(model, pooling=pipeline.pooling)
         found.pipeline = pipeline
-        here = found._config.get("d_model")
+        here = found._width
         if width is not None and here is not None and width != here:
             card: Mapping[str, Any] = getattr(model, "card", None) or {}
             raise UserError(
@@ -165,6 +127,13 @@ class Embedder:
         return cast("dict[str, Any]", getattr(self.model, "config", None) or {})
 
     @property
+    def _width(self) -> int | None:
+        """D of the hidden states: that of a network which reads both ways is twice the model's."""
+        features: list[Feature] | None = getattr(self.model, "feature_info", None)
+        width = features[-1].channels if features else self._config.get("d_model")
+        return None if width is None else int(width)
+
+    @property
     def max_length(self) -> int | None:
         """How many tokens of a text are read; None for all."""
         limit = self.pipeline.max_length or self.tokenizer.max_length
@@ -204,7 +173,7 @@ class Embedder:
         skip = self._skipped(before) if before and not self.pipeline.include_prompt else 0
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         weights = next(self.model.parameters())
-        width = int(self._config.get("d_model", 0)) * len(self.pipeline.pooling)
+        width = (self._width or 0) * len(self.pipeline.pooling)
         found = torch.empty(len(texts), width, dtype=weights.dtype)
         was_training = self.model.training
         self.model.eval()
@@ -236,12 +205,9 @@ class Embedder:
         return len(ids) - (bool(ids) and ids[-1] in self.tokenizer.special_ids.values())
 
     def _vectors(self, tokens: Tensor, lengths: Tensor, skip: int) -> Tensor:
-        hidden = self.model(tokens, lengths).hidden
-        place = torch.arange(hidden.shape[1], device=hidden.device)
-        real = ((place < lengths[:, None]) & (place >= skip))[..., None].to(hidden.dtype)
-        pooled = torch.cat([POOLINGS[name](hidden, real) for name in self.pipeline.pooling], -1)
-        return nn.functional.normalize(pooled, dim=-1) if self.pipeline.normalise else pooled
+        found = pooled(self.model(tokens, lengths).hidden, lengths, self.pipeline.pooling, skip)
+        return nn.functional.normalize(found, dim=-1) if self.pipeline.normalise else found
 
     def save(self, folder: Path) -> None:
         """Write what makes the folder of a saved model one of sentence-transformers: modules.json and what it names."""
-        write_pipeline(self.pipeline, folder, int(self._config["d_model"]))
+        write_pipeline(self.pipeline, folder, self._width or 0)
