@@ -36,7 +36,7 @@ def open_data(
         seed: of the split.
         text: of texts, the column of the text, or two columns; guessed when None.
         label: of texts, the column of the label; guessed when None.
-        kind: of texts that could be several: "texts", "tags", "corpus" or "pairs".
+        kind: of texts that could be several: "texts", "tags", "corpus", "pairs" or "sentences".
 
     Raises:
         UserError: nothing there, or a fault that training cannot live with.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dougong.data.hub import hub_name, is_hub, is_saved, left_out, saved_files
 from dougong.data.names import PATH_COLUMNS, clean, shown
-from dougong.data.texts import corpus, pairs, tagged
+from dougong.data.texts import corpus, pairs, sentences, tagged
 from dougong.data.texts.features import told_by
 from dougong.data.texts.rows import TextData
 from dougong.data.texts.tables import ENDINGS, read_tables, schema_of
@@ -37,7 +37,7 @@ def kind_of(source: str | Path, kind: str | None = None) -> str | None:
 
     Args:
         source: file or folder, zip file, or data set of the hub.
-        kind: that is asked for; a table can be any but tags.
+        kind: that is asked for; a table can be any but tags. Pairs, tables and text files can all be "sentences".
 
     Raises:
         UserError: a data set of the hub that cannot be fetched.
@@ -50,6 +50,8 @@ def kind_of(source: str | Path, kind: str | None = None) -> str | None:
         return None  # whoever opens it next says what is wrong with it
     if path is None:
         return None
+    if kind == "sentences" and (pairs.parallel_files(path) or _sentences(path)):
+        return kind
     if _files(path, tagged.ENDINGS):
         return "tags"
     if pairs.parallel_files(path):
@@ -76,7 +78,8 @@ def read_texts(
         seed: of the split.
         text: the column of the text, or two columns; of pairs, what is read; guessed when None.
         label: the column of the label; of pairs, what is written; guessed when None.
-        kind: "texts", "tags", "corpus" or "pairs"; told by the files when None.
+        kind: "texts", "tags", "corpus" or "pairs", told by the files when None; or "sentences", see
+            `dougong.data.texts.sentences.read_sentences`.
 
     Raises:
         UserError: no such source, nothing in it that holds texts, or a row that cannot be used.
@@ -107,6 +110,10 @@ def _read(
 ) -> TextData:  # fmt: skip
     name, said = _name(source), str(source)
     one = text if text is None or isinstance(text, str) else text[0]
+    if found == "sentences":
+        return sentences.read_sentences(
+            path, _sentences(path), name, said, split=split, seed=seed, text=text, label=label
+        )
     if found == "tags":
         files = _files(path, tagged.ENDINGS) or _files(path, ENDINGS)
         return tagged.read_tagged(files, name, said, split=split, seed=seed)
@@ -175,6 +182,11 @@ def _files(path: Path, endings: tuple[str, ...]) -> list[tuple[Path, str | None]
             return saved_files(path) if ".arrow" in endings else []
         return split_files(path, endings) or split_files(path / "data", endings)
     return [(path, None)] if path.suffix.lower() in endings and path.stat().st_size else []
+
+
+def _sentences(path: Path) -> list[tuple[Path, str | None]]:
+    """The tables, or text files, of a source."""
+    return _files(path, ENDINGS) or _files(path, corpus.ENDINGS) or _documents(path)
 
 
 def _documents(path: Path) -> list[tuple[Path, str | None]]:

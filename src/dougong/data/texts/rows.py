@@ -19,7 +19,7 @@ class TextRow:
     Args:
         texts: one text or two; source and target of a pair; the words of a tagged sentence.
         labels: numbers of its classes: one, or any number where texts have several.
-        tags: of a tagged sentence, one a word, in BIO.
+        tags: of a tagged sentence, one a word, in BIO; of a scored pair its score, as Python writes a float.
         where: its file and row.
         key: hash of its texts.
     """
@@ -105,8 +105,9 @@ class TextData:
     Args:
         name: short, for titles.
         source: as the user gave it.
-        kind: "texts" (labelled), "tags" (sentences with a tag a word), "corpus" (plain documents) or "pairs".
-        classes: names of the labels, or of the tags; none for a corpus and for pairs.
+        kind: "texts" (labelled), "tags" (sentences with a tag a word), "corpus" (plain documents), "pairs" (to write
+            the second from the first) or "sentences" (to be compared by vectors: single ones, or pairs).
+        classes: names of the labels, or of the tags; none for the other kinds.
         several: a text may have several labels.
         splits: "train", "val" and "test".
         columns: what was taken as what, as {"text": "review", "label": "stars"}.
