@@ -87,7 +87,7 @@ def test_texts_that_a_later_split_holds_are_left_out_of_train(tmp_path: Path) ->
     [
         ([("a", ""), *ROWS], "text,label", r"a\.csv:2: has no label"),
         (ROWS, "text,nothing at all", "has no label column"),
-        ([("a", "b", "c")], "text,label", r"a\.csv: cannot be read"),
+        ([("a", "b", "c")], "text,label", r"a\.csv:2: has 3 cells, the header 2"),
     ],
 )
 def test_what_cannot_be_used_is_named(rows: list[tuple[str, str]], head: str, said: str, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ class Case:
             value = row.cells.get(column)
             if isinstance(value, list | dict):
                 what = f"{said(column)} holds {type_of(value)}, not a text: {said(str(value))}"
-                row.faults.append(Fault(place, what, "write one text", kind="nested", fix="drop"))
+                row.faults.append(Fault(place, what, "write one text", kind="nested"))
                 return Looked(order, row, split=part)
             seen = judge("" if value is None else str(value), place)
             row.faults += seen.faults
@@ -108,13 +108,11 @@ class Case:
         return Looked(order, row, () if row.lost else tuple(texts), label or "", part, tuple(scripts))
 
     def _empty(self, row: Row, place: str, label: str | None, texts: list[str]) -> None:
-        """Say that a row has no text, unless it was said that it has no label, which is worse."""
-        nothing = "holds nothing at all" if not label and not any(texts) else "has no text"
-        what = "has an empty side" if self.kind == "pairs" else nothing
-        if any(fault.kind == "no label" for fault in row.faults):
-            row.faults[:] = [fault for fault in row.faults if fault.kind != "no label"]
-            row.faults.append(Fault(place, what, "take the row out", kind="empty", fix="drop"))
-            return
+        """Say that a row has no text."""
+        nothing = not label and not any(text.strip() for text in texts)
+        what = "holds nothing at all" if nothing else "has an empty side" if self.kind == "pairs" else "has no text"
+        if nothing:  # a label is not missed where there is nothing to label
+            row.faults[:] = [fault for fault in row.faults if fault.kind not in ("no label", "split")]
         row.faults.append(warning_of("empty", place, what, "fill it in, or take the row out; it is left out", "drop"))
 
     def _split(self, row: Row, sheet: Sheet, place: str) -> str:
@@ -137,7 +135,7 @@ class Case:
             return ", ".join(sorted(str(each) for each in value))
         if isinstance(value, dict):
             what = f"{said(column)} holds an object, not a label"
-            row.faults.append(Fault(place, what, "write one word or number", kind="nested", fix="drop"))
+            row.faults.append(Fault(place, what, "write one word or number", kind="nested"))
             return None
         if value is None or not clean(str(value)):
             row.faults.append(

@@ -11,6 +11,7 @@ from dougong.data.names import LABEL_COLUMNS, SPLIT_COLUMNS, clean, named_split,
 from dougong.data.texts.dividing import divided
 from dougong.data.texts.features import class_names, features_of, named
 from dougong.data.texts.rows import TextData, TextRow, TextSplit, key_of
+from dougong.data.texts.strict import explained, refuse_broken
 from dougong.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,25 +57,31 @@ def read_tables(
     bare = [each for each in tables if each[1] in ("val", "test") and unlabelled(each[2], chosen["label"])]
     tables = [each for each in tables if each not in bare]
     cells: list[tuple[tuple[str, ...], str, str | None, str]] = []  # texts, label, split, where
+    empty: list[str] = []
     for path, part, table in tables:
         for wanted in chosen.values():
             if wanted not in table.column_names:
                 raise UserError(path.name, f"has no column {wanted!r}", f"its columns are {shown(table.column_names)}")
+            _flat(path, table, wanted)
         texts = [table[chosen[key]].to_pylist() for key in ("text", "second") if key in chosen]
         labels = table[chosen["label"]].to_pylist()
         own = table[chosen["split"]].to_pylist() if "split" in chosen else [part] * len(labels)
         for number, row in enumerate(zip(labels, own, *texts, strict=True)):
             place = place_of(path, number)
+            said = tuple("" if each is None else str(each) for each in row[2:])
+            if not any(each.strip() for each in said) and not str(row[0] or "").strip():
+                empty.append(place)
+                continue
             if row[0] is None or not clean(str(row[0])):
                 raise UserError(place, "has no label", "fill it in, or take the row out")
             here = part if "split" not in chosen else named_split(str(row[1] or ""))
             if "split" in chosen and here is None:
                 raise UserError(place, f"the split {row[1]!r} is none of train, val, test", "write one of these")
-            said = tuple("" if each is None else str(each) for each in row[2:])
-            cells.append((said, clean(str(row[0])), here, place))
-    empty = [place for texts, _, _, place in cells if not texts[0].strip()]
+            if said[0].strip():
+                cells.append((said, clean(str(row[0])), here, place))
+            else:
+                empty.append(place)
     notes = [f"{len(empty)} rows without a text are left out: {shown(empty, 3)}."] if empty else []
-    cells = [cell for cell in cells if cell[0][0].strip()]
     classes = _classes({cell[1] for cell in cells}, class_names(features_of(tables[0][2].schema).get(chosen["label"])))
     rows = [
         (TextRow(texts, (classes.index(mark),), (), place, key_of(texts)), part) for texts, mark, part, place in cells
@@ -86,6 +93,19 @@ def read_tables(
         name, source, "texts", tuple(classes), False, {key: TextSplit.of(part) for key, part in parts.items()},
         chosen, how, seed, notes,
     )  # fmt: skip
+
+
+def _flat(path: Path, table: pa.Table, column: str) -> None:
+    """Refuse a column whose cells are no single values.
+
+    Raises:
+        UserError: it is.
+    """
+    import pyarrow as pa
+
+    if pa.types.is_nested(table.schema.field(column).type):
+        what = f"column {column!r} holds lists or objects ({table.schema.field(column).type})"
+        raise UserError(path.name, what[:200], "write one text or one label in each row")
 
 
 def unlabelled(table: pa.Table, label: str) -> bool:
@@ -112,13 +132,16 @@ def read_table(path: Path) -> pa.Table:
             from dougong.data.parquet import read_arrow
 
             table = read_arrow(path)
-        elif path.suffix == ".jsonl":
+        elif path.suffix.lower() == ".jsonl":
             import pyarrow.json as pj
 
-            table = pj.read_json(path)
+            table = pj.read_json(path, pj.ReadOptions(block_size=_block(path)))
         else:
+            refuse_broken(path)
             table = _csv(path)
     except (pa.ArrowException, OSError) as error:
+        if path.suffix.lower() == ".jsonl":
+            explained(path)
         raise unread(path, error) from None
     if path.suffix in (".parquet", ".arrow"):
         table = named(table, path.name)
@@ -163,6 +186,11 @@ def place_of(path: Path, number: int) -> str:
     return f"{path.name}:{number + first}"
 
 
+def _block(path: Path) -> int:
+    """Bytes that Arrow reads at once: a row must fit in, and some are whole books."""
+    return max(1, min(path.stat().st_size, 1 << 28))
+
+
 def _csv(path: Path) -> pa.Table:
     import pyarrow as pa
     import pyarrow.csv as pc
@@ -170,12 +198,13 @@ def _csv(path: Path) -> pa.Table:
     with path.open("rb") as file:
         first = file.readline()
     names = first.decode("utf-8-sig", "replace")
-    mark = "\t" if path.suffix == ".tsv" else max(",;\t", key=names.count)
+    mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=names.count)
     parse = pc.ParseOptions(delimiter=mark, newlines_in_values=True)
-    head = pc.open_csv(path, parse_options=parse).schema.names
+    read = pc.ReadOptions(block_size=_block(path))
+    head = pc.open_csv(path, read, parse).schema.names
     kinds = {column: pa.string() for column in head}
     options = pc.ConvertOptions(column_types=kinds, strings_can_be_null=False)
-    return pc.read_csv(path, parse_options=parse, convert_options=options)
+    return pc.read_csv(path, read, parse, options)
 
 
 def columns_of(

@@ -109,12 +109,12 @@ def sentences(path: Path) -> list[Sentence]:
     sentence; ``-DOCSTART-`` lines are passed over.
 
     Raises:
-        UserError: the file is not UTF-8, or a line has one column only.
+        UserError: the file is not UTF-8, or a line has one column only, or not as many as the first.
     """
     found: list[Sentence] = []
     words: list[str] = []
     tags: list[str] = []
-    begun = 0
+    begun = wide = 0
     for number, line in enumerate([*lines_of(path), ""], 1):
         if not line.strip() or line.startswith("-DOCSTART-"):
             if words:
@@ -127,6 +127,10 @@ def sentences(path: Path) -> list[Sentence]:
             raise UserError(
                 f"{path.name}:{number}", f"has one column, {line.strip()[:30]!r}", "add the tag, or the word"
             )
+        wide = wide or len(cells)
+        if len(cells) != wide:
+            what = f"has {len(cells)} columns, the lines before {wide}: {line.strip()[:30]!r}"
+            raise UserError(f"{path.name}:{number}", what, "write as many in each line")
         begun = begun if words else number
         words.append(cells[0].strip())
         tags.append(cells[-1].strip())
