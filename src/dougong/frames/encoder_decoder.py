@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dougong.parts.cache import Cache
 from dougong.parts.masks import OPEN, Explicit, Mask
-from dougong.parts.output import Feature, Output
+from dougong.parts.output import Feature, Output, answer
 
 
 class EncoderDecoder(nn.Module):
@@ -81,8 +81,7 @@ class EncoderDecoder(nn.Module):
             memory_lengths=source_lengths if memory is not None else None,
             cache=cache,
         )
-        logits = None if self.head is None else self.head(hidden, target_lengths)
-        return Output(hidden=hidden, logits=logits, cache=cache, memory=memory)
+        return answer(self.head, hidden, target_lengths, cache=cache, memory=memory)
 
     def example_inputs(
         self, batch: int = 1, length: int | None = None, device: torch.device | str | None = None

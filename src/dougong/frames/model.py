@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dougong.frames.pyramid import Pyramid
 from dougong.parts.cache import Cache
 from dougong.parts.masks import OPEN, Explicit, Mask
-from dougong.parts.output import Feature, Output
+from dougong.parts.output import Feature, Output, answer
 
 
 class Model(nn.Module):
@@ -64,8 +64,7 @@ class Model(nn.Module):
         hidden = self.body(
             embedded.x, lengths=lengths, mask=allowed, cache=cache, grid=embedded.grid, prefix=embedded.prefix
         )
-        logits = None if self.head is None else self.head(hidden, lengths)
-        return Output(hidden=hidden, logits=logits, cache=cache)
+        return answer(self.head, hidden, lengths, cache=cache)
 
     def example_inputs(
         self, batch: int = 1, length: int | None = None, device: torch.device | str | None = None

@@ -12,6 +12,8 @@ from dougong.parts.feedforward import Activation
 class Project(nn.Module):
     """One linear layer at every token. Args: d_model: D; d_out: width of the answer."""
 
+    may_wait = True  # see dougong.parts.output.Pending
+
     def __init__(self, d_model: int, d_out: int, bias: bool = True) -> None:
         super().__init__()
         self.linear = nn.Linear(d_model, d_out, bias)
@@ -30,6 +32,7 @@ class Tied(nn.Module):
         bias: a fixed value for each token of the vocabulary is added, 0 at first; it is not trained (BART, Marian).
     """
 
+    may_wait = True
     bias: Tensor | None
     multiply = staticmethod(nn.functional.linear)  # inference may put a faster kernel in its place
 
@@ -55,6 +58,8 @@ class MaskedLanguage(nn.Module):
         bias: of the linear layer.
     """
 
+    may_wait = True
+
     def __init__(
         self, embedding: TokenEmbedding, d_model: int, activation: str, norm: nn.Module, bias: bool = True
     ) -> None:
@@ -65,7 +70,11 @@ class MaskedLanguage(nn.Module):
 
     def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, L, D) to logits (B, L, V)."""
-        return nn.functional.linear(self.norm(self.activation(self.linear(hidden))), self.weight, self.bias)
+        return nn.functional.linear(self.transform(hidden), self.weight, self.bias)
+
+    def transform(self, hidden: Tensor) -> Tensor:
+        """What is compared with the embedding's vectors: (..., D) to (..., D)."""
+        return self.norm(self.activation(self.linear(hidden)))
 
 
 def written(embedding: TokenEmbedding, d_model: int, tied: bool) -> Tied | Project:
@@ -75,6 +84,8 @@ def written(embedding: TokenEmbedding, d_model: int, tied: bool) -> Tied | Proje
 
 class Capped(nn.Module):
     """A head whose scores are kept within bounds. Args: head: gives them; cap: module on them (`SoftCap`)."""
+
+    may_wait = True
 
     def __init__(self, head: nn.Module, cap: nn.Module) -> None:
         super().__init__()

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from dougong.parts.cache import Cache
 
@@ -34,6 +40,97 @@ class Output:
     memory: Tensor | None = None
     images: Tensor | None = None
     texts: Tensor | None = None
+
+
+class Pending(Output):
+    """An answer whose logits are not computed before somebody reads them; one who needs less of them never does.
+
+    Reading ``logits`` gives what the head would have given at once, under the autocast that held then.
+
+    Args:
+        head: module with ``(hidden, lengths)`` that gives logits.
+        hidden: the last hidden states, (B, L, D).
+        lengths: (B,) real tokens of each row, for the head.
+        others: fields of `Output`.
+
+    Raises:
+        RuntimeError: from ``logits``, if the head's weights were changed before they were read.
+    """
+
+    def __init__(self, head: nn.Module, hidden: Tensor, lengths: Tensor | None = None, **others: Any) -> None:
+        kind = hidden.device.type
+        autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        own = {"hidden": hidden, "head": head, "lengths": lengths, "autocast": autocast, "changes": _changes(head)}
+        for name, value in {**others, **own}.items():
+            object.__setattr__(self, name, value)
+
+    head: nn.Module
+    lengths: Tensor | None
+    autocast: torch.dtype | None
+    """The precision of products where the answer was made; None for that of the weights."""
+    changes: int
+    """How often the head's weights had been written to."""
+
+    @cached_property
+    def logits(self) -> Tensor | None:  # type: ignore[override]
+        """(B, L, V)."""
+        assert self.hidden is not None
+        self.check()
+        with torch.autocast(self.hidden.device.type, self.autocast, enabled=self.autocast is not None):
+            return self.head(self.hidden, self.lengths)
+
+    def check(self) -> None:
+        """Make sure that the head is as it was.
+
+        Raises:
+            RuntimeError: it is not.
+        """
+        if _changes(self.head) != self.changes:
+            raise RuntimeError("the weights were changed since this answer was made: read logits before, or ask again")
+
+
+class _Switch(threading.local):
+    on = False
+
+
+_SWITCH = _Switch()
+
+
+@contextlib.contextmanager
+def deferring() -> Iterator[None]:
+    """While it is entered, by this thread, models whose head allows it leave their logits `Pending`.
+
+    For a loss or a measure that goes over the tokens in chunks, as those of `dougong.heads.losses`, and so never holds
+    the scores of a whole vocabulary at all of them.
+    """
+    before, _SWITCH.on = _SWITCH.on, True
+    try:
+        yield
+    finally:
+        _SWITCH.on = before
+
+
+def answer(head: nn.Module | None, hidden: Tensor, lengths: Tensor | None = None, **others: Any) -> Output:
+    """The `Output` of a backbone's hidden states and a head.
+
+    Args:
+        head: module with ``(hidden, lengths)`` that gives logits; None for none.
+        hidden: the last hidden states, (B, L, D).
+        lengths: (B,) real tokens of each row.
+        others: fields of `Output`.
+    """
+    if head is None:
+        return Output(hidden=hidden, **others)
+    if _SWITCH.on and getattr(head, "may_wait", False):
+        return Pending(head, hidden, lengths, **others)
+    return Output(hidden=hidden, logits=head(hidden, lengths), **others)
+
+
+def _changes(head: nn.Module) -> int:
+    """How often the weights of a head were written to; not known where they do not count it, or in a compiled pass."""
+    if torch.compiler.is_compiling():
+        return 0
+    return sum(weight._version for weight in head.parameters() if not weight.is_inference())
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dougong.data.batching import mix
 from dougong.data.tagging import IGNORED
 from dougong.errors import UserError
+from dougong.heads.losses import cross_entropy, token_losses
 from dougong.parts.output import Output
 from dougong.tasks.scores import LanguageScores
 from dougong.tasks.task import Batch, Prediction
@@ -199,10 +199,9 @@ class CausalLanguage(TextTask):
         return Batch(inputs, padded([row.tolist() for row in targets], IGNORED)[0], indices, where, truth)
 
     def loss(self, output: Output, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
-        """Cross-entropy in nats a token."""
-        assert output.logits is not None and batch.targets is not None
-        logits = output.logits.flatten(0, 1).float()
-        return F.cross_entropy(logits, batch.targets.flatten(), ignore_index=IGNORED, label_smoothing=label_smoothing)
+        """Cross-entropy in nats a token; logits that are `Pending` are never held for all of them."""
+        assert batch.targets is not None
+        return cross_entropy(output, batch.targets, IGNORED, label_smoothing)
 
     def new_metrics(self) -> LanguageMetrics:
         """Sums that are still empty."""
@@ -274,9 +273,11 @@ class LanguageMetrics:
 
     def update(self, output: Output, batch: Batch) -> None:
         """Add a batch: logits (B, L, V), the tokens that came (B, L), and the text that they stand for."""
-        assert output.logits is not None and batch.targets is not None
-        for logits, targets, text in zip(output.logits, batch.targets, batch.truth, strict=True):
-            self.scores.update_logits(logits, targets, len(text), len(text.encode("utf-8", "surrogatepass")))
+        assert batch.targets is not None
+        counted = batch.targets != IGNORED
+        losses = token_losses(output, batch.targets, IGNORED)
+        for row, kept, text in zip(losses, counted, batch.truth, strict=True):
+            self.scores.update(row, kept, len(text), len(text.encode("utf-8", "surrogatepass")))
 
     def compute(self) -> dict[str, float]:
         """loss (nats a token), perplexity, bits_per_character, bits_per_byte."""

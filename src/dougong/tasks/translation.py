@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dougong.data.tagging import IGNORED
+from dougong.heads.losses import cross_entropy, token_losses
 from dougong.parts.output import Output
 from dougong.tasks.scores import TranslationScores
 from dougong.tasks.task import Batch, Prediction
@@ -107,9 +107,8 @@ class Translation(TextTask):
 
     def loss(self, output: Output, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy in nats a token of the target."""
-        assert output.logits is not None and batch.targets is not None
-        logits = output.logits.flatten(0, 1).float()
-        return F.cross_entropy(logits, batch.targets.flatten(), ignore_index=IGNORED, label_smoothing=label_smoothing)
+        assert batch.targets is not None
+        return cross_entropy(output, batch.targets, IGNORED, label_smoothing)
 
     def write(self, model: nn.Module, batch: Batch, beams: int = BEAMS) -> list[str]:
         """What a model writes from the sources of a batch; up to twice as many tokens as the longest, and ten."""
@@ -187,10 +186,9 @@ class TranslationMetrics:
 
     def update(self, output: Output, batch: Batch) -> None:
         """Add a batch: logits (B, L, V) with the true target read, and the tokens that follow (B, L)."""
-        assert output.logits is not None and batch.targets is not None
-        logits, targets = output.logits.detach().flatten(0, 1).float(), batch.targets.flatten()
-        self.loss += float(F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum").double())
-        self.tokens += int((targets != IGNORED).sum())
+        assert batch.targets is not None
+        self.loss += float(token_losses(output, batch.targets, IGNORED).double().sum())
+        self.tokens += int((batch.targets != IGNORED).sum())
 
     def written(self, texts: Sequence[str], batch: Batch) -> None:
         """Add what a model wrote for a batch."""

@@ -1,0 +1,186 @@
+"""Cross-entropy of scores that are one product, some tokens at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+SCORES = {"cpu": 2**24, "other": 2**27}
+"""Scores that are held at once: 64 MiB on the CPU, where two tables of them are about as large as its caches and the
+gradient of the weights is written once a chunk; 512 MiB elsewhere."""
+
+
+def _native() -> frozenset[torch.dtype]:
+    """The half precisions in which this processor multiplies.
+
+    Others are emulated: some ten times slower than float32, of which they are a part.
+    """
+    found = set()
+    for dtype, name in ((torch.bfloat16, "bf16"), (torch.float16, "fp16")):
+        asked = getattr(torch.ops.mkldnn, f"_is_mkldnn_{name}_supported", None)
+        if torch.backends.mkldnn.is_available() and asked is not None and asked():
+            found.add(dtype)
+    return frozenset(found)
+
+
+NATIVE = _native()
+
+
+def chunk_of(tokens: int, vocabulary: int, device: str = "cpu") -> int:
+    """Tokens at once, so that all chunks are about alike. Args: tokens: N; vocabulary: V; device: its type."""
+    most = max(1, SCORES.get(device, SCORES["other"]) // max(1, vocabulary))
+    return max(1, -(-tokens // max(1, -(-tokens // most))))
+
+
+class Chunks:
+    """The scores of tokens over a vocabulary, by chunks; in two tables that every chunk uses again.
+
+    Args:
+        hidden: (N, D).
+        weight: (V, D).
+        bias: (V,), or None.
+        cap: of the scores, or None.
+        precision: of products; that of the weights when None.
+        size: tokens at once.
+    """
+
+    def __init__(
+        self, hidden: Tensor, weight: Tensor, bias: Tensor | None, cap: float | None, precision: torch.dtype | None,
+        size: int,
+    ) -> None:  # fmt: skip
+        factors = precision or weight.dtype
+        exact = torch.promote_types(weight.dtype, torch.float32)
+        if factors.itemsize < 4 and hidden.device.type == "cpu" and factors not in NATIVE:
+            factors = torch.float32
+        self.exact, self.half = exact, factors.itemsize < 4
+        self.hidden, self.weight, self.size, self.cap = hidden.to(factors), weight.to(factors), size, cap
+        self.bias = None if bias is None else bias.to(exact)
+        shape = (min(size, len(hidden)), len(weight))
+        self.tables = None if torch.compiler.is_compiling() else [hidden.new_empty(shape, dtype=exact) for _ in "ab"]
+
+    def __iter__(self) -> Any:
+        """The first and last token of each chunk."""
+        for start in range(0, len(self.hidden), self.size):
+            yield slice(start, min(start + self.size, len(self.hidden)))
+
+    def scores(self, part: slice) -> tuple[Tensor, Tensor]:
+        """The scores of a chunk and their logarithms as shares, (n, V) both."""
+        hidden, columns = self.hidden[part], self.weight.t()
+        first, second = (None, None) if self.tables is None else [table[: len(hidden)] for table in self.tables]
+        if self.half or first is None:
+            scores = (hidden @ columns).to(self.exact)
+        else:
+            scores = torch.mm(hidden, columns, out=first)
+        if self.bias is not None:
+            scores = scores.add_(self.bias)
+        if self.cap is not None:
+            scores = scores.div_(self.cap).tanh_().mul_(self.cap)
+        if second is None:
+            return scores, scores.log_softmax(-1)
+        return scores, torch.log_softmax(scores, -1, out=second)
+
+    def back(self, part: slice, gradient: Tensor, keep: Tensor, into: Tensor | None, table: Tensor | None) -> None:
+        """Through the product, from the gradient of a chunk's scores (n, V).
+
+        Args:
+            part: of the tokens.
+            gradient: (n, V).
+            keep: bool (n, 1), whether a token counts.
+            into: (N, D), where the gradient of the hidden states is written, or None.
+            table: (V, D), to which the gradient of the weights is added, or None.
+        """
+        factor = gradient.to(self.weight.dtype)
+        if into is not None:
+            into[part] = (factor @ self.weight).mul_(keep)
+        if table is not None:
+            rows = self.hidden[part] * keep
+            if self.half:
+                table.add_(factor.t() @ rows)
+            else:
+                table.addmm_(factor.t(), rows)
+
+
+def losses_in_chunks(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, ignore_index: int, cap: float | None,
+    precision: torch.dtype | None, size: int,
+) -> Tensor:  # fmt: skip
+    """The nats of each token, (N,), 0 where none counts; arguments as for `ChunkedCrossEntropy`."""
+    chunks = Chunks(hidden, weight, bias, cap, precision, size)
+    found = hidden.new_zeros(len(hidden), dtype=chunks.exact)
+    keep = targets != ignore_index
+    chosen = torch.where(keep, targets, 0)[:, None]
+    for part in chunks:
+        found[part] = torch.where(keep[part], -chunks.scores(part)[1].gather(1, chosen[part])[:, 0], 0)
+    return found
+
+
+class ChunkedCrossEntropy(torch.autograd.Function):
+    """The mean cross-entropy of cap(hidden weight^T + bias), whose gradients are made with it, chunk by chunk."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, ignore_index: int,
+        smoothing: float, cap: float | None, precision: torch.dtype | None, size: int, learns: bool,
+    ) -> Tensor:  # fmt: skip
+        """The loss.
+
+        Args:
+            ctx: keeps the gradients.
+            hidden: (N, D).
+            weight: (V, D).
+            bias: (V,), or None.
+            targets: (N,) tokens.
+            ignore_index: in ``targets`` where none counts.
+            smoothing: share of the truth that is spread over the vocabulary.
+            cap: of the scores, or None.
+            precision: of products; that of the weights when None.
+            size: tokens at once.
+            learns: whether gradients will be asked for.
+        """
+        chunks = Chunks(hidden, weight, bias, cap, precision, size)
+        exact: Any = {"dtype": chunks.exact}
+        asked = [learns and needed for needed in ctx.needs_input_grad[:3]]
+        to_hidden = torch.empty_like(hidden, **exact) if asked[0] else None
+        to_weight = torch.zeros_like(weight, **exact) if asked[1] else None
+        to_bias = torch.zeros_like(bias, **exact) if asked[2] and bias is not None else None
+        keep = targets != ignore_index
+        chosen, count = torch.where(keep, targets, 0)[:, None], keep.sum()
+        total = torch.zeros((), device=hidden.device, **exact)
+        for part in chunks:
+            scores, shares = chunks.scores(part)
+            kept = keep[part, None]
+            losses = -(1 - smoothing) * shares.gather(1, chosen[part])
+            if smoothing:
+                losses = losses - smoothing * shares.mean(1, keepdim=True)
+            total = total + torch.where(kept, losses, 0).sum()
+            if not any(asked):
+                continue
+            # of a mean over one token: its shares, less what was true
+            gradient = shares.exp_()
+            gradient.scatter_add_(1, chosen[part], gradient.new_full((1, 1), smoothing - 1).expand(len(gradient), 1))
+            if smoothing:
+                gradient.sub_(smoothing / len(weight))
+            if cap is not None:
+                gradient.mul_(scores.div_(cap).square_().neg_().add_(1))
+            chunks.back(part, gradient, kept, to_hidden, to_weight)
+            if to_bias is not None:
+                to_bias.add_(kept[:, 0].to(gradient.dtype) @ gradient)
+        share = 1 / count.clamp_min(1).to(chunks.exact)
+        saved = [None if one is None else one.mul_(share) for one in (to_hidden, to_weight, to_bias)]
+        ctx.save_for_backward(
+            *[None if one is None else one.to(given.dtype)  # type: ignore[union-attr]
+              for one, given in zip(saved, (hidden, weight, bias), strict=True)]
+        )  # fmt: skip
+        return total / count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """What was made in the forward pass, times the gradient of the loss."""
+        # not multiplied by one, which would make a second table as large as the weights
+        same = not torch.compiler.is_compiling() and gradient.device.type == "cpu" and float(gradient) == 1
+        found = [one if one is None or same else one * gradient.to(one.dtype) for one in ctx.saved_tensors]
+        return (*found, *[None] * 7)
