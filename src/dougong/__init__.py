@@ -26,6 +26,7 @@ _HOME = {
     "evaluate": "training",
     "predict": "training",
     "compare": "training",
+    "search": "training",
     "Run": "training",
     "explain": "explain",
     "check": "data",
