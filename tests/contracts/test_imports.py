@@ -25,7 +25,7 @@ BELOW: dict[str, set[str]] = {
     "interop": {"architectures", "data"},  # a tokenizer is held to the vocabulary, and a sentence model reads text
     "runtime": {"architectures", "data"},  # it reads prompts and writes texts
     "data": set(),
-    "tasks": {"architectures", "data", "runtime"},  # translations are judged by what is written
+    "tasks": {"architectures", "data", "runtime", "interop"},  # a translation is written, an embedder kept for others
     "explain": {"interop", "tasks"},  # a task says what an explanation points at
     "training": {"tasks", "cost", "interop"},  # a budget of FLOPs needs their number; a run keeps its model for others
     "report": {"training", "explain", "cost", "runtime"},  # it shows what a language model writes

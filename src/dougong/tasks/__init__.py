@@ -12,6 +12,7 @@ from dougong.tasks.class_weights import weights_of_classes
 from dougong.tasks.image_classification import Augment, ImageClassification
 from dougong.tasks.language import CausalLanguage
 from dougong.tasks.masked_language import MaskedLanguage
+from dougong.tasks.sentence_embedding import SentenceEmbedding
 from dougong.tasks.task import Batch, Metrics, Prediction, Task
 from dougong.tasks.text_classification import TextClassification
 from dougong.tasks.token_classification import TokenClassification
@@ -19,7 +20,7 @@ from dougong.tasks.translation import Translation
 
 __all__ = [
     "KINDS", "TASKS", "Batch", "CausalLanguage", "ImageClassification", "MaskedLanguage", "Metrics", "Prediction",
-    "Task", "TextClassification", "TokenClassification", "Translation", "load_task", "task_for",
+    "SentenceEmbedding", "Task", "TextClassification", "TokenClassification", "Translation", "load_task", "task_for",
 ]  # fmt: skip
 
 TASKS: dict[str, Any] = {
@@ -31,6 +32,7 @@ TASKS: dict[str, Any] = {
         CausalLanguage,
         MaskedLanguage,
         Translation,
+        SentenceEmbedding,
     )
 }
 POSED = {
@@ -39,6 +41,7 @@ POSED = {
     "tags": TokenClassification.name,
     "corpus": CausalLanguage.name,
     "pairs": Translation.name,
+    "sentences": SentenceEmbedding.name,
 }
 """The task that each kind of data poses by itself."""
 KINDS = {name: kind for kind, name in POSED.items() if kind != "images"} | {MaskedLanguage.name: "corpus"}
@@ -51,6 +54,7 @@ def task_for(
     augment: Augment = "auto",
     image_size: int | Sequence[int] | None = None,
     class_weights: str | dict[str, float] = "none",
+    vectors: dict[str, Any] | None = None,
     **text: Any,
 ) -> Task:
     """The task that a data set poses.
@@ -62,6 +66,8 @@ def task_for(
             as ``{"shift": 0.1, "flip": True}``; see `dougong.data.augment`.
         image_size: in pixels, to which pictures are brought; chosen by the data when left out.
         class_weights: see `dougong.tasks.class_weights`; of tasks whose answers are classes.
+        vectors: pooling, temperature and symmetric of `SentenceEmbedding.from_data`, and ``source``, a folder whose
+            pooling is kept; other tasks take the last alone, and have no use for it.
         text: how texts are read: tokenizer, vocab_size, max_length and most; see `TextClassification.from_data`.
 
     Raises:
@@ -74,11 +80,16 @@ def task_for(
         raise unknown("task", "task", chosen, TASKS)
     if KINDS.get(chosen, "images") != data.kind:
         raise UserError(f"task {chosen}", f"is not for {data.kind}", f"leave it out, or say {POSED.get(data.kind)}")
+    own = {key: value for key, value in (vectors or {}).items() if value is not None}
+    if chosen != SentenceEmbedding.name:
+        own.pop("source", None)
+        for key in own:
+            raise UserError(key, f"{chosen} has none", f"leave it out, or learn with --task {SentenceEmbedding.name}")
     if data.kind == "images":
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
         task: Any = ImageClassification.from_data(data, augment, None if size is None else (size[0], size[1]))
     else:
-        task = TASKS[chosen].from_data(data, **text)
+        task = TASKS[chosen].from_data(data, **text, **own)
     if class_weights != "none":
         if not hasattr(task, "counts"):
             raise UserError("class_weights", f"{chosen} has no classes", "leave it out")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import torch
 from torch import Tensor
@@ -88,14 +88,15 @@ def padded(rows: Sequence[Sequence[int]], fill: int = 0) -> tuple[Tensor, Tensor
 
 
 def fit_text(
-    config: dict[str, Any], head: str, *, vocab_size: int, max_length: int, n_classes: int | None,
+    config: dict[str, Any], head: str | None, *, vocab_size: int, max_length: int, n_classes: int | None,
     fixed: Collection[str] = (), trained: bool = False,
 ) -> tuple[dict[str, Any], list[str]]:  # fmt: skip
     """A whole configuration changed to read tokens and give what a head gives, and a line for each change.
 
     Args:
         config: as ``resolve`` gives it; left as it is.
-        head: "sequence", "tokens", "causal-language", "masked-language", or "text-to-text" of an encoder and a decoder.
+        head: "sequence", "tokens", "causal-language", "masked-language", or "text-to-text" of an encoder and a decoder;
+            None for the hidden states alone.
         vocab_size: ids that the tokenizer has.
         max_length: tokens of the longest text.
         n_classes: C, where the head tells classes apart.
@@ -125,7 +126,8 @@ def fit_text(
         what = "reads a text and writes another" if family in TRANSLATORS else "does not write one text from another"
         raise UserError(family, what, f"choose {', '.join(TRANSLATORS)} for that")
     if "head" not in arguments and head != "text-to-text":
-        raise UserError(family, f"has no head for {head}", "choose another family; dougong models NAME shows its heads")
+        what = f"has no head for {head or 'vectors of texts'}"
+        raise UserError(family, what, "choose another family; dougong models NAME shows its heads")
     for key in ("image_size", "patch_size", "d_input"):
         if config.get(key) is not None:
             change(key, None, "it reads text")
@@ -137,7 +139,10 @@ def fit_text(
         if "max_length" in arguments and "max_length" not in fixed:
             change("max_length", max_length, "texts are read up to so many tokens")
     if "head" in arguments:
-        change("head", head, "the task asks for it")
+        bare = head is None and type(None) not in get_args(families()[family].checker.model_fields["head"].annotation)
+        if bare:  # a family that is without a head where it has no classes
+            change("n_classes", None, "the task asks for hidden states")
+        change("head", "sequence" if bare else head, "the task asks for it")
     if n_classes is not None:
         change("n_classes", n_classes, f"the data has {n_classes} classes")
     return fitted, lines

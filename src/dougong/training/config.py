@@ -61,6 +61,10 @@ class TrainingConfig(BaseModel):
             the folder of one; that of the model where it starts from one.
         vocab_size: tokens of a tokenizer that is trained.
         max_length: tokens that are read of a text; chosen by the data when None.
+        pooling: of sentence embeddings, the way from hidden states to one vector: "mean", "cls", "last", "max", or
+            another of `dougong.heads.embed.POOLINGS`; that of the model where it starts from one, else the mean.
+        temperature: that their cosines are divided by; 0.05 when None.
+        symmetric: whether second texts also find first ones; they do when None.
         device: "auto", "cpu", "cuda" or "cuda:1".
         tensorboard: whether events are written for it.
     """
@@ -105,6 +109,9 @@ class TrainingConfig(BaseModel):
     tokenizer: str = "auto"
     vocab_size: int | None = Field(None, ge=8)
     max_length: int | None = Field(None, ge=1)
+    pooling: str | None = None
+    temperature: float | None = Field(None, gt=0)
+    symmetric: bool | None = None
     device: str = "auto"
     tensorboard: bool = True
 
@@ -178,15 +185,17 @@ class TrainingConfig(BaseModel):
         from dougong.tasks import task_for
 
         chosen, size, most = tokenizer or self.tokenizer, None, None
+        vectors: dict[str, Any] = {key: getattr(self, key) for key in ("pooling", "temperature", "symmetric")}
         if self.init is not None:
             from dougong.interop.loading import find
 
             # a trained model reads pictures of the size that it was made for, and texts by its own tokenizer
             size, most = self.model.get("image_size"), self.model.get("max_length")
             chosen = str(find(self.init)) if chosen == "auto" else chosen
+            vectors["source"] = str(find(self.init))
         return task_for(
             data, self.task, augment=self.augment, image_size=size, tokenizer=chosen, vocab_size=self.vocab_size,
-            max_length=self.max_length, most=most, class_weights=self.class_weights,
+            max_length=self.max_length, most=most, class_weights=self.class_weights, vectors=vectors,
         )  # fmt: skip
 
     def completed(self, samples: int, lengths: list[int] | None = None) -> tuple[TrainingConfig, list[str]]:

@@ -82,7 +82,7 @@ def initial_model(config: TrainingConfig) -> tuple[nn.Module, list[str]]:
     if config.tune == "lora":
         from dougong.training import lora
 
-        also = ("head",) if any(True for _ in model.head.parameters()) else ()  # type: ignore[union-attr]
+        also = ("head",) if any(name.startswith("head.") for name, _ in model.named_parameters()) else ()
         alpha = config.lora_alpha or 2.0 * config.lora_rank
         names = lora.apply(model, config.lora_rank, alpha, also=also, seed=config.seed)
         learning = sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -245,7 +245,7 @@ def _keep_adapter(model: nn.Module, folder: Path, base: str) -> None:
 
 def flops_of_step(config: TrainingConfig, task: Task) -> int:
     """FLOPs of one optimizer step, forward and backward, as dougong.cost counts them."""
-    size = min(config.batch_size or 1, task.size("train"))
+    size = min(config.batch_size or 1, task.size("train")) * int(getattr(task, "rows_each", 1))  # a pair is two rows
     return training_flops(config.model, size, task.typical_length)
 
 

@@ -88,9 +88,7 @@ def read_sentences(
     return TextData(name, said, "sentences", (), False, splits, columns, how, seed, notes)
 
 
-def _read_table(
-    path: Path, part: str | None, named: Sequence[str], rows: Rows, empty: list[str]
-) -> dict[str, str]:
+def _read_table(path: Path, part: str | None, named: Sequence[str], rows: Rows, empty: list[str]) -> dict[str, str]:
     """Add the rows of a table; which column is what."""
     table = read_table(path)
     found = columns_of(table, path.name, named)
