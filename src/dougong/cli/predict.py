@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from dougong.cli.sharing import RunFolder
 from dougong.errors import UserError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+SHOWN = 4
+"""Numbers of a vector that are shown to people."""
 
 
 @verb(
@@ -50,9 +53,9 @@ def predict(
 ) -> dict[str, Any]:
     """Predict the class of each picture or text.
 
-    Models that tag words or translate say that instead. Inputs are read, answered and written batch by batch, in their
-    order, one answer each, so they may be more than fit in memory, or a pipe without an end. With --json all answers
-    are kept for the one object that is printed.
+    Models that tag words, translate or give vectors say that instead. Inputs are read, answered and written batch by
+    batch, in their order, one answer each, so they may be more than fit in memory, or a pipe without an end. With
+    --json all answers are kept for the one object that is printed.
     """
     if out is not None:
         from dougong.data.writing import checked_table
@@ -138,6 +141,8 @@ def row_of(answer: Any, task: Any, top: int) -> dict[str, Any]:
         row["text"] = answer.text
     if task.name == "translation":
         return row | {"written": answer.label}
+    if task.name == "sentence-embedding":
+        return row | {"vector": json.loads(answer.label)}
     best = [[label, float(share)] for label, share in answer.top[:top]]
     if answer.labels is not None:
         names, shares = [name for name, _ in answer.labels], [float(share) for _, share in answer.labels]
@@ -191,6 +196,9 @@ def show(rows: Iterable[dict[str, Any]], first: int, texts: bool) -> None:
                 place = ["" if same else row["where"], words if len(words) <= 60 else words[:57] + "..."]
             if "written" in row:
                 yield [*place, row["written"], "", ""]
+            elif "vector" in row:
+                some = " ".join(f"{value:.3f}" for value in row["vector"][:SHOWN])
+                yield [*place, f"{some} ... ({len(row['vector'])} numbers; --out keeps all)", "", ""]
             elif "labels" in row:
                 pairs = zip(row["labels"], row["probabilities"], strict=True)
                 said = "  ".join(f"{label} {console.percent(share)}" for label, share in pairs) or "none"

@@ -12,6 +12,7 @@ from torch import nn
 from dougong.errors import UserError
 from dougong.explain.subject import evaluation
 from dougong.report.examples import explanations
+from dougong.report.neighbours import of_sentences
 from dougong.report.parts import WORST, confusion_part, mistakes_part
 from dougong.report.predictions import LONGEST_TEXT, predict_split
 from dougong.report.tables import table, tabs
@@ -129,4 +130,5 @@ KINDS: dict[str, Callable[[Mapping[str, nn.Module], Any], dict[str, str]]] = {
     "tags": of_tags,
     "corpus": of_language,
     "pairs": of_pairs,
+    "sentences": of_sentences,
 }

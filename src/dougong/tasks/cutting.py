@@ -29,6 +29,13 @@ def cut_of(task: Any, batch: Batch, texts: Sequence[tuple[str, ...]] = ()) -> in
         over = [_over(task, side, most if not number else most - 1, not number) for number, side in enumerate(sides)]
         return sum(any(pair) for pair in zip(*over, strict=True))
     lengths = batch.inputs[1].tolist() if len(batch.inputs) > 1 else [batch.inputs[0].shape[1]] * len(texts)
+    if task.name == "sentence-embedding":  # the texts of a pair are rows of their own
+        found: set[int] = set()
+        for number, side in enumerate(zip(*texts, strict=True)):
+            filled = [place for place in range(len(side)) if lengths[number * len(side) + place] >= most]
+            longer = _over(task, [side[place] for place in filled], most, True)
+            found.update(place for place, more in zip(filled, longer, strict=True) if more)
+        return len(found)
     full = [each for each, length in zip(texts, lengths, strict=True) if length >= most]
     pair = [each[1] for each in full] if full and len(full[0]) == 2 else None
     return sum(_over(task, [each[0] for each in full], most, task.name != "causal-language", pair))

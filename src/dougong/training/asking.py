@@ -70,7 +70,7 @@ def evaluate(
 
         def watch(output: Any, batch: Batch, written: list[str] | None) -> None:
             nonlocal cut
-            if task.data.kind in ("texts", "tags", "pairs"):
+            if task.data.kind in ("texts", "tags", "pairs", "sentences"):
                 rows = task.split(split)  # type: ignore[attr-defined]
                 cut += cut_of(task, batch, [rows[int(index)].texts for index in batch.indices])
             if writer is not None and records is not None:

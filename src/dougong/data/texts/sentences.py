@@ -39,7 +39,8 @@ def read_sentences(
 ) -> TextData:  # fmt: skip
     """Pairs of texts, of parallel files or of two columns of tables; or single texts, of one column or a line each.
 
-    A row's ``tags`` hold its score, where a column has one.
+    A row's ``tags`` hold its score, where a column has one. Of the roles of columns, "text" is the first text, "other"
+    the second.
 
     Args:
         source: file or folder.
@@ -62,8 +63,8 @@ def read_sentences(
     if parallel_files(source):
         first, second = (*named, None, None)[:2]
         data = read_parallel(source, name, said, split=split, seed=seed, text=first, label=second)
-        columns = {"text": data.columns["text"], "second": data.columns["label"]}
-        notes = [f"Read as pairs: .{columns['text']} and .{columns['second']}.", *data.notes[1:]]
+        columns = {"text": data.columns["text"], "other": data.columns["label"]}
+        notes = [f"Read as pairs: .{columns['text']} and .{columns['other']}.", *data.notes[1:]]
         return replace(data, kind="sentences", columns=columns, notes=notes)
     rows: Rows = []
     empty: list[str] = []
@@ -92,7 +93,7 @@ def _read_table(path: Path, part: str | None, named: Sequence[str], rows: Rows, 
     """Add the rows of a table; which column is what."""
     table = read_table(path)
     found = columns_of(table, path.name, named)
-    texts = [table[found[key]].to_pylist() for key in ("text", "second") if key in found]
+    texts = [table[found[key]].to_pylist() for key in ("text", "other") if key in found]
     scores = table[found["score"]].to_pylist() if "score" in found else [None] * len(table)
     splits = table[found["split"]].to_pylist() if "split" in found else [part] * len(table)
     for number, (score, own, *said) in enumerate(zip(scores, splits, *texts, strict=True)):
@@ -126,7 +127,7 @@ def columns_of(table: pa.Table, where: str, named: Sequence[str] = ()) -> dict[s
         if not texts or len(texts) > 2:
             what = f"which of its columns are meant is not clear: {shown(texts)}" if texts else "has no column of texts"
             raise UserError(where, what, "name one by --text COLUMN, or two: --text COLUMN --text COLUMN")
-    found = dict(zip(("text", "second"), texts, strict=False))
+    found = dict(zip(("text", "other"), texts, strict=False))
     if score is not None and score not in texts and len(texts) == 2:
         found["score"] = score
     if split is not None and split not in texts:
