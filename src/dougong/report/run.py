@@ -22,11 +22,15 @@ from dougong.report.parts import (
 from dougong.report.tables import facts
 
 METRICS = {"macro_f1": "macro F1", "ece": "expected calibration error"}
-SPENT: dict[str, tuple[str, Callable[[float], str]]] = {
+SPENT: dict[str, tuple[str, Callable[[Any], str]]] = {
     "parameters": ("parameters", count),
     "flops": ("training FLOPs", count),
     "seconds": ("training time", duration),
     "steps": ("optimizer steps", lambda value: str(int(value))),
+    "padding": (
+        "padding, of the tokens of a batch",
+        lambda shares: f"{shares['takes']:.1%}; drawn at random {shares['would_take']:.1%}",
+    ),
 }
 
 

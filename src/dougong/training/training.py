@@ -142,6 +142,9 @@ def start(
     for line in [*lines, *new]:
         journal.log(line, aloud=True)
     loop = Loop(config, task, model, flops, journal, Run(folder).checkpoints)
+    ledger = loop.plan.ledger()
+    if ledger is not None:
+        journal.log(str(ledger), aloud=True)
     prepare(loop)
     return _train(Run(folder), loop)
 
@@ -217,7 +220,7 @@ def finish(run: Run, loop: Loop) -> None:
     write_json(run.path / "model" / "task.json", loop.task.describe())
     loop.task.keep(run.path / "model")  # what lay beside the model that it started from holds no longer
     found = {split: score(model, loop.task, split, loop.device)[0] for split in loop.judged}
-    state = loop.state
+    state, ledger = loop.state, loop.plan.ledger()
     write_json(
         run.path / "result.json",
         {
@@ -227,6 +230,7 @@ def finish(run: Run, loop: Loop) -> None:
             "flops": state.step * loop.flops_per_step,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "best_step": state.best_step,
+            **({} if ledger is None else {"padding": ledger.describe()}),
             "ended": state.ended or "the budget is spent",
             **found,
         },
