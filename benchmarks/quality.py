@@ -1,6 +1,6 @@
 """How well models learn on the real data sets: several seeds, equal budgets; results/quality.json and docs/results.md.
 
-python benchmarks/quality.py [--seeds 3] [--only digits cifar10]
+python benchmarks/quality.py [--seeds 3] [--only digits cifar10] [--keep FOLDER]
 
 A study that takes more than twenty minutes with three seeds is made with one.
 
@@ -104,7 +104,7 @@ STUDIES: dict[str, dict[str, Any]] = {
             },
         },
         "data": "multi30k",
-        "budget": "24epochs",
+        "budget": "20epochs",
         "settings": {
             "text": "en", "label": "de", "batch_tokens": 2048, "vocab_size": 6000, "learning_rate": 2e-3,
             "label_smoothing": 0.1, "betas": (0.9, 0.98), "warmup": 0.1, "weight_decay": 0.01, "ema": 0.999,
@@ -206,13 +206,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=STUDIES, default=list(STUDIES))
+    parser.add_argument("--keep", type=Path, help="a folder for the runs; those that it holds already go on")
     options = parser.parse_args()
     for name in options.only:
         if name != "digits" and not os.environ.get("DOUGONG_DATA"):
             print(f"{name}: left out, DOUGONG_DATA is not set", flush=True)
             continue
         with tempfile.TemporaryDirectory() as folder:
-            figures = study(name, options.seeds, Path(folder))
+            figures = study(name, options.seeds, options.keep or Path(folder))
         for row in figures["rows"]:
             print(f"{name}: {row['model']} {row['mean']:.4f}", flush=True)
         record(name, figures, "quality.json")
