@@ -220,4 +220,6 @@ def _told(file: Path) -> str | None:
     rows = list(csv.reader(lines, delimiter=mark))
     names = [clean(cell).lower() for cell in rows[0]]
     pictures = any(Path(cell.strip()).suffix.lower() in PICTURES for row in rows for cell in row if len(cell) < 300)
-    return "texts" if len(names) > 1 and not any(name in PATH_COLUMNS for name in names) and not pictures else None
+    if pictures or any(name in PATH_COLUMNS for name in names):
+        return None
+    return "texts"
