@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,12 +16,14 @@ from dougong.errors import UserError
 from dougong.heads.losses import cross_entropy, token_losses
 from dougong.parts.output import Output
 from dougong.tasks.scores import LanguageScores
+from dougong.tasks.stored import StoredDocument, StoredDocuments
 from dougong.tasks.task import Batch, Prediction
 from dougong.tasks.text_task import TextTask, given_texts, length_said, numbers, short
 from dougong.tasks.texts import fit_text, padded, tokenizer_for
 
 if TYPE_CHECKING:
     from dougong.data.texts import TextData, TextRow
+    from dougong.data.texts.stored import StoredSplit
     from dougong.data.tokenizing import Tokenizer
 
 CONTEXT = 256
@@ -50,16 +52,26 @@ class Windows:
         length: L.
     """
 
-    def __init__(self, documents: Sequence[Document], length: int) -> None:
-        self.documents, self.length = list(documents), length
-        self.firsts = [0]  # of each document the number of its first window
-        for one in self.documents:
-            self.firsts.append(self.firsts[-1] + -(-(len(one.ids) - 1) // length))
+    def __init__(self, documents: Sequence[Document] | StoredDocuments, length: int) -> None:
+        self.documents, self.length = documents, length
+        sizes = (
+            documents.sizes if isinstance(documents, StoredDocuments)
+            else np.array([len(one.ids) for one in documents], np.int32)
+        )  # fmt: skip
+        self._last = sizes.astype(np.int32) - 1  # of each document the number of tokens that are foreseen
+        # of each document the number of its first window
+        self.firsts = np.concatenate(([0], np.cumsum(-(-self._last // length), dtype=np.int64)))
 
     def __len__(self) -> int:
-        return self.firsts[-1]
+        return int(self.firsts[-1])
 
-    def place(self, index: int, shift: int = 0) -> tuple[Document, int, int]:
+    def lengths(self) -> np.ndarray:
+        """Tokens that are foreseen in each window, (n,) int32."""
+        found = np.full(len(self), self.length, np.int32)
+        found[self.firsts[1:] - 1] = self._last - (np.diff(self.firsts) - 1) * self.length
+        return found
+
+    def place(self, index: int, shift: int = 0) -> tuple[Document | StoredDocument, int, int]:
         """Document, first token read and last token foreseen of a window.
 
         Args:
@@ -67,10 +79,9 @@ class Windows:
             shift: tokens by which windows are moved along, so that epochs cut documents at other places; those that
                 would end behind the document end with it.
         """
-        number = bisect.bisect_right(self.firsts, index) - 1
-        one = self.documents[number]
-        last = len(one.ids) - 1
-        start = (index - self.firsts[number]) * self.length
+        number = int(np.searchsorted(self.firsts, index, "right")) - 1
+        one, last = self.documents[number], int(self._last[number])
+        start = (index - int(self.firsts[number])) * self.length
         if shift and last > self.length:
             start = min(start + shift, last - self.length)
         return one, start, min(start + self.length, last)
@@ -133,8 +144,7 @@ class CausalLanguage(TextTask):
             UserError: more tokens are asked for than the model takes, or a split without a window.
         """
         length = cls.room(max_length, most)
-        texts = [row.texts[0] for row in data.splits["train"]]
-        made, line = tokenizer_for(tokenizer, texts, vocab_size, "bpe", "none")
+        made, line = tokenizer_for(tokenizer, data.splits["train"].texts(), vocab_size, "bpe", "none")
         task = cls(made, length, data, [line])
         task.check(data)
         return task
@@ -174,14 +184,18 @@ class CausalLanguage(TextTask):
         """Documents in windows."""
         return Windows(documents(self.tokenizer, rows, self.tokenizer.special_ids.get("eos")), self.max_length)
 
+    def stored(self, part: StoredSplit) -> Windows:
+        """Documents on disk in windows."""
+        end = self.tokenizer.special_ids.get("eos")
+        return Windows(StoredDocuments.of(part, self.tokenizer, end), self.max_length)
+
     def size(self, split: str) -> int:
         """Windows in a split."""
         return len(self.rows(split))
 
-    def lengths(self, split: str) -> list[int]:
-        """Tokens of each window."""
-        windows = self.rows(split)
-        return [stop - start for _, start, stop in map(windows.place, range(len(windows)))]
+    def lengths(self, split: str) -> np.ndarray:
+        """Tokens of each window, (n,) int32."""
+        return self.rows(split).lengths()
 
     def batch(self, split: str, indices: Tensor, *, train: bool, epoch: int, seed: int) -> Batch:
         """Some windows: tokens (B, L), with lengths (B,) where they are unequal, and the tokens that follow, (B, L)."""

@@ -14,12 +14,14 @@ from dougong.data.tagging import IGNORED
 from dougong.errors import UserError
 from dougong.parts.output import Output
 from dougong.tasks.language import CausalLanguage, Windows, documents
+from dougong.tasks.stored import StoredDocuments
 from dougong.tasks.task import Batch, Prediction
 from dougong.tasks.text_task import given_texts, numbers, short
 from dougong.tasks.texts import fit_text, padded, tokenizer_for
 
 if TYPE_CHECKING:
     from dougong.data.texts import TextData, TextRow
+    from dougong.data.texts.stored import StoredSplit
 
 HIDDEN = 0.15
 """Share of the tokens that are to be found; of these 80 % are masked, 10 % replaced by a random token, 10 % left."""
@@ -51,7 +53,7 @@ class MaskedLanguage(CausalLanguage):
             UserError: as `CausalLanguage.from_data`, or a tokenizer without a mask token.
         """
         length = cls.room(max_length, most)
-        made, line = tokenizer_for(tokenizer, [row.texts[0] for row in data.splits["train"]], vocab_size)
+        made, line = tokenizer_for(tokenizer, data.splits["train"].texts(), vocab_size)
         if "mask" not in made.special_ids:
             raise UserError("tokenizer", "has no mask token", "take wordpiece, or that of a masked language model")
         task = cls(made, length, data, [line])
@@ -70,8 +72,16 @@ class MaskedLanguage(CausalLanguage):
 
     def encoded(self, rows: Sequence[TextRow]) -> Windows:
         """Documents in windows, which overlap by a token."""
+        return Windows(documents(self.tokenizer, rows), self.inside())
+
+    def stored(self, part: StoredSplit) -> Windows:
+        """Documents on disk in such windows."""
+        return Windows(StoredDocuments.of(part, self.tokenizer), self.inside())
+
+    def inside(self) -> int:
+        """Tokens of a text that are foreseen at once."""
         before, after = self.around()
-        return Windows(documents(self.tokenizer, rows), max(1, self.max_length - len(before) - len(after) - 1))
+        return max(1, self.max_length - len(before) - len(after) - 1)
 
     def around(self) -> tuple[list[int], list[int]]:
         """The special tokens that stand before and after a text."""

@@ -23,6 +23,7 @@ VERSION = 1
 ROWS, CHARACTERS = 2048, 2**20
 """Texts that are tokenized at once, and their characters: a long one is by itself."""
 Encode = Callable[[Sequence["TextRow"]], Sequence[Sequence[int]]]
+Numbers = Sequence[int] | np.ndarray
 
 
 class Flat:
@@ -52,7 +53,7 @@ def _mapped(path: Path, kind: Any) -> np.ndarray:
     return np.memmap(path, kind, "c") if path.stat().st_size else np.empty(0, kind)
 
 
-def write(folder: Path, rows: Iterator[Sequence[Sequence[int]]], names: Sequence[str]) -> None:
+def write(folder: Path, rows: Iterator[Sequence[Numbers]], names: Sequence[str]) -> None:
     """Write the files of `Flat`.
 
     Args:
@@ -137,7 +138,7 @@ class StoredTokens(Sequence[list[int]]):
             "tokens": VERSION, "rows": split.ident, "tokenizer": tokenizer_key(tokenizer), "max_length": max_length,
         }  # fmt: skip
 
-        def rows() -> Iterator[Sequence[Sequence[int]]]:
+        def rows() -> Iterator[Sequence[Numbers]]:
             at = 0
             for part in some(split):
                 fits = None if whole is None else whole.sizes[at : at + len(part)] <= (max_length or 0)
@@ -181,7 +182,7 @@ class StoredDocument:
     @property
     def where(self) -> str:
         """Its file and row."""
-        return self._documents.split[self._index].where
+        return self._documents.split.where(self._index)
 
 
 class StoredDocuments(Sequence[StoredDocument]):
@@ -219,7 +220,7 @@ class StoredDocuments(Sequence[StoredDocument]):
             "end": end,
         }  # fmt: skip
 
-        def rows() -> Iterator[Sequence[Sequence[int]]]:
+        def rows() -> Iterator[Sequence[Numbers]]:
             for part in some(split):
                 for row, one in zip(part, tokenizer.encode([row.texts[0] for row in part], special=False), strict=True):
                     ids, ends = list(one.ids), [stop for _, stop in one.offsets]

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -70,12 +71,11 @@ class TextClassification(TextTask):
         if len(data.classes) < 2 and not data.several:
             what = f"has only one class, {data.classes[0]!r}, so there is nothing to tell apart"
             raise UserError(data.source, what, "give texts of at least two classes")
-        texts = [text for row in data.splits["train"] for text in row.texts]
-        made, line = tokenizer_for(tokenizer, texts, vocab_size)
+        made, line = tokenizer_for(tokenizer, data.splits["train"].texts(), vocab_size)
         task = cls(data.classes, made, 10**9, data.several, data, [line])
-        lengths = [len(row) for row in task.rows("train")]
+        lengths = np.asarray(task.lengths("train"))
         task.max_length = longest(lengths, most, max_length)
-        cut = sum(length > task.max_length for length in lengths)
+        cut = int((lengths > task.max_length).sum())
         if cut:
             task.notes.append(f"{cut} of {len(lengths)} training texts are cut to {task.max_length} tokens")
         task._rows.clear()

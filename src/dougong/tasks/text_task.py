@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import abc
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
+from dougong.data.texts.stored import StoredSplit
 from dougong.errors import UserError
 from dougong.tasks.class_weights import counted
+from dougong.tasks.stored import StoredTokens
 from dougong.tasks.task import Batch
 
 if TYPE_CHECKING:
     from dougong.data.texts import TextData, TextRow, TextSplit
     from dougong.data.tokenizing import Tokenizer
+
+
+UNCUT = 10**9
+"""The length at which nothing is cut."""
 
 
 class TextTask(abc.ABC):
@@ -42,8 +50,8 @@ class TextTask(abc.ABC):
     @property
     def typical_length(self) -> int:
         """Tokens of a training sample, on average."""
-        lengths = self.lengths("train")
-        return max(1, round(sum(lengths) / max(1, len(lengths))))
+        lengths = np.asarray(self.lengths("train"))
+        return max(1, round(float(lengths.mean()))) if len(lengths) else 1
 
     def size(self, split: str) -> int:
         """Samples in a split."""
@@ -52,16 +60,27 @@ class TextTask(abc.ABC):
     def rows(self, split: str) -> Any:
         """The samples of a split as tokens, made once."""
         if split not in self._rows:
-            self._rows[split] = self.encoded(list(self.split(split)))
+            part = self.split(split)
+            self._rows[split] = self.stored(part) if isinstance(part, StoredSplit) else self.encoded(list(part))
         return self._rows[split]
+
+    def stored(self, part: StoredSplit) -> Any:
+        """Samples that lie on disk as tokens that do. For tasks whose samples are tokens alone."""
+        if self.max_length >= UNCUT:
+            return StoredTokens.of(part, self.tokenizer, None, self.encoded)
+        uncut = copy.copy(self)
+        uncut.max_length = UNCUT
+        whole = StoredTokens.of(part, self.tokenizer, None, uncut.encoded)
+        return StoredTokens.of(part, self.tokenizer, self.max_length, self.encoded, whole)
 
     @abc.abstractmethod
     def encoded(self, rows: Sequence[TextRow]) -> Any:
         """Samples as tokens."""
 
-    def lengths(self, split: str) -> list[int]:
+    def lengths(self, split: str) -> list[int] | np.ndarray:
         """Tokens of each sample."""
-        return [len(row) for row in self.rows(split)]
+        rows = self.rows(split)
+        return rows.sizes if isinstance(rows, StoredTokens) else [len(row) for row in rows]
 
     def weight(self, batch: Batch) -> float:
         """What the mean of a batch is over: targets that count."""

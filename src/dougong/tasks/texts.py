@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,7 +61,7 @@ def tokenizer_for(
     return opened, f"tokenizer: that of {choice}, {len(opened)} tokens"
 
 
-def longest(lengths: Sequence[int], most: int | None, asked: int | None = None) -> int:
+def longest(lengths: Sequence[int] | np.ndarray, most: int | None, asked: int | None = None) -> int:
     """How many tokens of a text are read: what nearly all texts have, a multiple of 8, or what the user asks for.
 
     Args:
@@ -75,7 +76,7 @@ def longest(lengths: Sequence[int], most: int | None, asked: int | None = None) 
         if most is not None and asked > most:
             raise UserError("max_length", f"{asked} is more than the {most} places of the model", f"set it to {most}")
         return asked
-    counts = torch.tensor(sorted(lengths))
+    counts = torch.as_tensor(lengths).sort().values
     enough = int(counts[min(len(counts) - 1, int(PATIENT * len(counts)))]) if len(counts) else 8
     return min(-(-max(enough, 8) // 8) * 8, most or LONGEST, LONGEST)
 

@@ -198,7 +198,7 @@ class TrainingConfig(BaseModel):
             max_length=self.max_length, most=most, class_weights=self.class_weights, vectors=vectors,
         )  # fmt: skip
 
-    def completed(self, samples: int, lengths: list[int] | None = None) -> tuple[TrainingConfig, list[str]]:
+    def completed(self, samples: int, lengths: Any = None) -> tuple[TrainingConfig, list[str]]:
         """The configuration with what was left open chosen, and a line for each choice.
 
         Args:

@@ -6,6 +6,7 @@ import bisect
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,10 +29,11 @@ class Plan:
     """
 
     def __init__(
-        self, samples: int, size: int, seed: int, lengths: Sequence[int] | None = None, tokens: int | None = None
+        self, samples: int, size: int, seed: int, lengths: Sequence[int] | np.ndarray | None = None,
+        tokens: int | None = None,
     ) -> None:
         self.samples, self.size, self.seed, self.tokens = samples, min(size, samples), seed, tokens
-        self.lengths = None if lengths is None else torch.tensor(lengths, dtype=torch.long)
+        self.lengths = None if lengths is None else torch.as_tensor(lengths, dtype=torch.long)
         self._made: dict[int, list[Tensor]] = {}
         self._starts = [0]  # the first step of each epoch, as far as it was asked for
         self.per_epoch = len(self.batches(0)) if tokens else max(1, samples // self.size)
@@ -88,8 +90,11 @@ class Plan:
         return None if self.lengths is None else PaddingLedger.of(self.lengths, self.batches(0), self.seed, 0)
 
 
-def lengths_of(task: Task) -> list[int] | None:
+def lengths_of(task: Task) -> Sequence[int] | np.ndarray | None:
     """Tokens of each training sample; None for samples that have no length, or all the same."""
     given = getattr(task, "lengths", None)
-    lengths: list[int] | None = None if given is None else given("train")
-    return lengths if lengths and min(lengths) < max(lengths) else None
+    lengths = None if given is None else given("train")
+    if lengths is None or not len(lengths):
+        return None
+    sizes = torch.as_tensor(lengths)
+    return lengths if int(sizes.min()) < int(sizes.max()) else None

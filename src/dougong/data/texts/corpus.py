@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dougong.data.names import clean
 from dougong.data.splitting import parse_split
+from dougong.data.texts.caching import is_large
 from dougong.data.texts.dividing import SPLITS, divided
 from dougong.data.texts.plain import text_of
 from dougong.data.texts.rows import TextData, TextRow, TextSplit, key_of
@@ -38,6 +39,10 @@ def read_corpus(
     Raises:
         UserError: a file that cannot be read, or no text at all.
     """
+    if is_large([path for path, _ in files]):
+        from dougong.data.texts.streaming import read_large_corpus
+
+        return read_large_corpus(files, name, source, split=split, seed=seed, text=text)
     notes: list[str] = []
     columns: dict[str, str] = {}
     rows: list[tuple[TextRow, str | None]] = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, overload
 
@@ -94,7 +95,21 @@ class TextSplit(Sequence[TextRow]):
         """A whole column as Python's objects."""
         return self.table[name].to_pylist()
 
+    def samples(self) -> Iterator[tuple[str, list[int], list[str], str]]:
+        """Key, labels, tags and place of each sample, its texts left alone."""
+        yield from zip(*(self.column(name) for name in ("key", "labels", "tags", "where")), strict=True)
 
+    def renumbered(self, numbers: Mapping[int, int]) -> TextSplit:
+        """The same samples, their labels under other numbers."""
+        return TextSplit.of(replace(row, labels=tuple(numbers[label] for label in row.labels)) for row in self)
+
+    def texts(self) -> Collection[str]:
+        """Texts to train a tokenizer on: all of them."""
+        return [text for row in self for text in row.texts]
+
+
+LISTED = 200_000
+"""Samples of a split up to which data.json lists each; of more it holds their number and the hash of all."""
 COLUMNS = ("texts", "labels", "tags", "where", "key")
 
 
@@ -129,14 +144,12 @@ class TextData:
     notes: list[str] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """sha256 over every sample's key, labels, tags and split, in order."""
         digest = hashlib.sha256(repr((self.kind, self.classes, self.several)).encode())
         for name, split in self.splits.items():
-            for key, labels, tags in zip(
-                split.column("key"), split.column("labels"), split.column("tags"), strict=True
-            ):
+            for key, labels, tags, _ in split.samples():
                 digest.update(f"{name} {labels} {tags} {key}\n".encode())
         return digest.hexdigest()
 
@@ -148,7 +161,7 @@ class TextData:
                 found[name] = {"samples": len(split)}
                 continue
             row = dict.fromkeys(self.classes, 0)
-            for labels, tags in zip(split.column("labels"), split.column("tags"), strict=True):
+            for _, labels, tags, _ in split.samples():
                 for each in [*(self.classes[label] for label in labels), *tags]:
                     row[each] = row.get(each, 0) + 1
             found[name] = row
@@ -157,10 +170,7 @@ class TextData:
     def relabelled(self, classes: Sequence[str]) -> TextData:
         """The same texts with their labels numbered as in another list of classes, which holds all of them."""
         number = {old: list(classes).index(name) for old, name in enumerate(self.classes)}
-        splits = {
-            name: TextSplit.of(replace(row, labels=tuple(number[label] for label in row.labels)) for row in split)
-            for name, split in self.splits.items()
-        }
+        splits = {name: split.renumbered(number) for name, split in self.splits.items()}
         return replace(self, classes=tuple(classes), splits=splits)
 
     def describe(self) -> dict[str, Any]:
@@ -178,16 +188,20 @@ class TextData:
             "counts": self.counts(),
             "notes": list(self.notes),
             "duplicates": list(self.duplicates),
-            "samples": {
-                name: [
-                    {"key": key, "label": ", ".join(self.classes[label] for label in labels), "where": where}
-                    for key, labels, where in zip(
-                        split.column("key"), split.column("labels"), split.column("where"), strict=True
-                    )
-                ]
-                for name, split in self.splits.items()
-            },
+            "samples": {name: self._listed(split) for name, split in self.splits.items()},
         }
+
+    def _listed(self, split: TextSplit) -> list[dict[str, str]] | dict[str, Any]:
+        """Each sample of a split; of very many, how many and the hash of all."""
+        if len(split) > LISTED:
+            digest = hashlib.sha256()
+            for key, labels, tags, where in split.samples():
+                digest.update(f"{labels} {tags} {key} {where}\n".encode())
+            return {"rows": len(split), "sha256": digest.hexdigest()}
+        return [
+            {"key": key, "label": ", ".join(self.classes[label] for label in labels), "where": where}
+            for key, labels, _, where in split.samples()
+        ]
 
 
 def key_of(texts: Sequence[str]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dougong.data.names import LABEL_COLUMNS, SPLIT_COLUMNS, clean, named_split, shown
+from dougong.data.texts.caching import is_large
 from dougong.data.texts.dividing import divided
 from dougong.data.texts.features import class_names, features_of, named
 from dougong.data.texts.rows import TextData, TextRow, TextSplit, key_of
@@ -16,6 +17,7 @@ from dougong.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.csv as pc
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet", ".arrow")
 TEXT_COLUMNS = (
@@ -31,6 +33,8 @@ TEXT_COLUMNS = (
     "sentence1",
     "tweet",
 )
+Cells = tuple[tuple[str, ...], str, str | None, str]
+"""Texts, label, split and place of a row."""
 SECOND_COLUMNS = ("text2", "sentence2", "hypothesis", "answer", "passage", "text_b", "question2")
 
 
@@ -52,37 +56,20 @@ def read_tables(
     Raises:
         UserError: a file that cannot be read, a column that is not there, or a row without a label.
     """
+    if is_large([path for path, _ in files]):
+        from dougong.data.texts.streaming import read_large_tables
+
+        return read_large_tables(files, name, source, split=split, seed=seed, text=text, label=label)
     tables = [(path, part, read_table(path)) for path, part in files]
     chosen = columns_of(tables[0][2], str(tables[0][0].name), text, label)
     bare = [each for each in tables if each[1] in ("val", "test") and unlabelled(each[2], chosen["label"])]
     tables = [each for each in tables if each not in bare]
-    cells: list[tuple[tuple[str, ...], str, str | None, str]] = []  # texts, label, split, where
+    cells: list[Cells] = []
     empty: list[str] = []
     for path, part, table in tables:
-        for wanted in chosen.values():
-            if wanted not in table.column_names:
-                raise UserError(path.name, f"has no column {wanted!r}", f"its columns are {shown(table.column_names)}")
-            _flat(path, table, wanted)
-        texts = [table[chosen[key]].to_pylist() for key in ("text", "second") if key in chosen]
-        labels = table[chosen["label"]].to_pylist()
-        own = table[chosen["split"]].to_pylist() if "split" in chosen else [part] * len(labels)
-        for number, row in enumerate(zip(labels, own, *texts, strict=True)):
-            place = place_of(path, number)
-            said = tuple("" if each is None else str(each) for each in row[2:])
-            if not any(each.strip() for each in said) and not str(row[0] or "").strip():
-                empty.append(place)
-                continue
-            if row[0] is None or not clean(str(row[0])):
-                raise UserError(place, "has no label", "fill it in, or take the row out")
-            here = part if "split" not in chosen else named_split(str(row[1] or ""))
-            if "split" in chosen and here is None:
-                raise UserError(place, f"the split {row[1]!r} is none of train, val, test", "write one of these")
-            if said[0].strip():
-                cells.append((said, clean(str(row[0])), here, place))
-            else:
-                empty.append(place)
+        cells += cells_of(table, path, part, chosen, empty)
     notes = [f"{len(empty)} rows without a text are left out: {shown(empty, 3)}."] if empty else []
-    classes = _classes({cell[1] for cell in cells}, class_names(features_of(tables[0][2].schema).get(chosen["label"])))
+    classes = in_order({cell[1] for cell in cells}, class_names(features_of(tables[0][2].schema).get(chosen["label"])))
     rows = [
         (TextRow(texts, (classes.index(mark),), (), place, key_of(texts)), part) for texts, mark, part, place in cells
     ]
@@ -106,6 +93,49 @@ def _flat(path: Path, table: pa.Table, column: str) -> None:
     if pa.types.is_nested(table.schema.field(column).type):
         what = f"column {column!r} holds lists or objects ({table.schema.field(column).type})"
         raise UserError(path.name, what[:200], "write one text or one label in each row")
+
+
+def cells_of(
+    table: pa.Table, path: Path, part: str | None, chosen: Mapping[str, str], empty: list[str], first: int = 0
+) -> list[Cells]:
+    """The rows of a table: texts, label, split and place; those without a text are left out.
+
+    Args:
+        table: of the file, or of some rows of it.
+        path: of the file.
+        part: the split that the file is of.
+        chosen: which column is what, see `columns_of`.
+        empty: the places of rows without a text are added to it.
+        first: the number of the table's first row in the file.
+
+    Raises:
+        UserError: a column that is not there, or a row without a label or with an unknown split.
+    """
+    for wanted in chosen.values():
+        if wanted not in table.column_names:
+            raise UserError(path.name, f"has no column {wanted!r}", f"its columns are {shown(table.column_names)}")
+        _flat(path, table, wanted)
+    found: list[Cells] = []
+    texts = [table[chosen[key]].to_pylist() for key in ("text", "second") if key in chosen]
+    labels = table[chosen["label"]].to_pylist()
+    own = table[chosen["split"]].to_pylist() if "split" in chosen else [part] * len(labels)
+    for number, row in enumerate(zip(labels, own, *texts, strict=True), first):
+        place = place_of(path, number)
+        said = tuple("" if each is None else str(each) for each in row[2:])
+        mark = "" if row[0] is None else clean(str(row[0]))
+        if not any(each.strip() for each in said) and not mark:
+            empty.append(place)
+            continue
+        if not mark:
+            raise UserError(place, "has no label", "fill it in, or take the row out")
+        here = part if "split" not in chosen else named_split(str(row[1] or ""))
+        if "split" in chosen and here is None:
+            raise UserError(place, f"the split {row[1]!r} is none of train, val, test", "write one of these")
+        if said[0].strip():
+            found.append((said, mark, here, place))
+        else:
+            empty.append(place)
+    return found
 
 
 def unlabelled(table: pa.Table, label: str) -> bool:
@@ -192,6 +222,14 @@ def _block(path: Path) -> int:
 
 
 def _csv(path: Path) -> pa.Table:
+    import pyarrow.csv as pc
+
+    read = pc.ReadOptions(block_size=_block(path))
+    return pc.read_csv(path, read, *csv_options(path, read))
+
+
+def csv_options(path: Path, read: pc.ReadOptions) -> tuple[pc.ParseOptions, pc.ConvertOptions]:
+    """How Arrow is to read a CSV or TSV file: every cell as text, line ends within quotes."""
     import pyarrow as pa
     import pyarrow.csv as pc
 
@@ -200,11 +238,8 @@ def _csv(path: Path) -> pa.Table:
     names = first.decode("utf-8-sig", "replace")
     mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=names.count)
     parse = pc.ParseOptions(delimiter=mark, newlines_in_values=True)
-    read = pc.ReadOptions(block_size=_block(path))
     head = pc.open_csv(path, read, parse).schema.names
-    kinds = {column: pa.string() for column in head}
-    options = pc.ConvertOptions(column_types=kinds, strings_can_be_null=False)
-    return pc.read_csv(path, read, parse, options)
+    return parse, pc.ConvertOptions(column_types={name: pa.string() for name in head}, strings_can_be_null=False)
 
 
 def columns_of(
@@ -290,7 +325,7 @@ def _distinct(table: pa.Table, name: str) -> int:
     return len(set(map(str, table[name].to_pylist())))
 
 
-def _classes(labels: set[str], declared: list[str] | None = None) -> list[str]:
+def in_order(labels: set[str], declared: list[str] | None = None) -> list[str]:
     """Classes in the order in which the data set declares them; else by number or alphabet."""
     known = [clean(name) for name in declared or ()]
     if labels <= set(known):
