@@ -25,7 +25,7 @@ def check_texts(
     tokenizer: str | None, encoding: str | None,
 ) -> dict[str, Any] | Outcome:  # fmt: skip
     """Examine texts, show what was found, and write a cleaned copy where one is asked for."""
-    from dougong.data.texts.cleaning import free_folder, write_cleaned
+    from dougong.data.texts.cleaning import free_folder, where_copied, write_cleaned
     from dougong.data.texts.doctor import examine_texts
 
     if fix is not None:
@@ -34,13 +34,15 @@ def check_texts(
     asked: dict[str, Any] = {"kind": kind, "text": several, "label": label, "length": length}
     asked["tokens"] = _counter(tokenizer) if tokenizer else None
     found = examine_texts(data, encoding=encoding, **asked)
+    for line in found.case.notes if found.case else ():
+        console.note(line)
     _show(data, found, limit, faults=fix is None)
     value = _value(data, found)
     if fix is None:
         return Outcome(value, 2) if found.errors else value
     files = write_cleaned(data, fix, found)
     _show_cleaned(files, fix, limit)
-    copy = Path(fix) if Path(data).is_dir() else Path(fix) / Path(data).name
+    copy = where_copied(data, fix)
     left = examine_texts(copy, **asked)
     console.say(f"{copy}: {_ending(left)}")
     if left.faults:

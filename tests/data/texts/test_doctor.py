@@ -9,6 +9,8 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dougong.data import check, open_data
@@ -171,6 +173,48 @@ def test_one_document_of_several_that_are_equal(tmp_path: Path) -> None:
     assert {(f.kind, f.where) for f in found.faults if f.fix} == {("copy", "c.txt"), ("empty", "d.txt")}
     write_cleaned(place, tmp_path / "copy", found)
     assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == ["a.txt", "b.txt"]
+
+
+def test_what_only_training_reads_is_looked_at_and_not_copied(tmp_path: Path) -> None:
+    words = [["Ann", f"met{i}", "the", "pаypal" if i == 7 else "man"] for i in range(40)]
+    tags = [["B-per", "O", "O", "O"]] * 39 + [["O", "I-per", "O", "O"]]
+    source = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"tokens": [*words, words[0]], "ner_tags": [*tags, tags[0]]}), source)
+    found = examine_texts(source)
+    assert (found.kind, found.rows, found.errors) == ("tags", 41, 0)
+    assert {(f.kind, f.where) for f in found.faults} == {("look-alike", "a.parquet:7"), ("copy", "a.parquet:40")}
+    with pytest.raises(UserError, match="no copy is written"):
+        write_cleaned(source, tmp_path / "copy", found)
+
+
+def test_a_file_of_val_or_test_without_any_label(tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    place.mkdir()
+    texts, labels = zip(*ROWS, strict=True)
+    pq.write_table(pa.table({"text": texts, "label": labels}), place / "train.parquet")
+    pq.write_table(pa.table({"text": ["a", "b"], "label": pa.array([None, None], pa.string())}), place / "test.parquet")
+    found = examine_texts(place)
+    assert [(f.kind, f.where, f.severity) for f in found.faults] == [("unlabelled file", "test.parquet", "warning")]
+    copy, left = cleaned(place, tmp_path)
+    assert left.faults == found.faults and pq.read_table(copy / "test.parquet").num_rows == 2
+
+
+def test_parquet_with_faults(tmp_path: Path) -> None:
+    texts = [text for text, _ in ROWS] + ["", "zero\u200bwidth", ROWS[0][0], "no label"]
+    labels = [label for _, label in ROWS] + ["positive", "negative", "positive", None]
+    table = pa.table({"text ": texts, "label": labels, "n": range(44)})
+    source = tmp_path / "a.parquet"
+    pq.write_table(table, source)
+    found = examine_texts(source)
+    assert {(f.kind, f.where) for f in found.faults} == {
+        ("column name", "a.parquet"), ("empty", "a.parquet:40"), ("hidden character", "a.parquet:41"),
+        ("copy", "a.parquet:42"), ("no label", "a.parquet:43"),
+    }  # fmt: skip
+    copy, left = cleaned(source, tmp_path)
+    assert left.faults == []
+    held = pq.read_table(copy / "a.parquet")
+    assert held.column_names == ["text", "label", "n"] and held["n"].to_pylist() == [*range(40), 41]
+    assert held["text"][40].as_py() == "zerowidth"
 
 
 def real(name: str) -> Path:

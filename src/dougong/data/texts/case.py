@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dougong.data.listing import Fault
 from dougong.data.names import clean, named_split
@@ -44,6 +45,8 @@ class Case:
         roles: which column is what, as {"text": ..., "second": ..., "label": ..., "split": ...}.
         faults: of files that cannot be read, and of what is known before any row.
         scheme: of tags.
+        unlabelled: files of val or test none of whose rows has a label.
+        notes: what training decides for the user, where its reader was asked.
     """
 
     kind: str
@@ -51,6 +54,8 @@ class Case:
     roles: dict[str, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     scheme: str = ""
+    unlabelled: set[Path] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def documents(self) -> bool:
@@ -60,13 +65,13 @@ class Case:
     @property
     def text_columns(self) -> list[str]:
         """The columns that hold texts."""
-        keys = ("text", "second", "label") if self.kind == "pairs" else ("text", "second")
+        keys = ("text", "second", "third", *(["label"] if self.kind == "pairs" else []))
         return [self.roles[key] for key in keys if key in self.roles]
 
     @property
     def label_column(self) -> str | None:
         """The column of labels; None where texts have none."""
-        return self.roles.get("label") if self.kind == "texts" else None
+        return self.roles.get("label") if self.kind in ("texts", "sentences") else None
 
     def rows(self, sheet: Sheet, seen: Callable[[int], object] | None = None) -> Iterator[Looked]:
         """All rows of a file, looked at and mended.
@@ -100,7 +105,7 @@ class Case:
                 row.cells[column] = seen.text
             texts.append(seen.text)
             scripts.append(seen.script)
-        label = self._label(row, place)
+        label = self._label(row, sheet, place)
         sides = texts if self.kind == "pairs" else texts[:1]
         if not all(text.strip() for text in sides) and not self.documents:
             self._empty(row, place, label, texts)
@@ -125,12 +130,15 @@ class Case:
             row.faults.append(Fault(place, what, "write one of these", kind="split", fix="drop"))
         return found or ""
 
-    def _label(self, row: Row, place: str) -> str | None:
+    def _label(self, row: Row, sheet: Sheet, place: str) -> str | None:
         """The row's label, made clean; None where it has none."""
         column = self.label_column
-        if column is None:
+        if column is None or sheet.path in self.unlabelled:
             return None
         value = row.cells.get(column)
+        names = sheet.classes.get(column)
+        if names and isinstance(value, int):  # -1 is how `datasets` marks a row without a label
+            value = names[value] if 0 <= value < len(names) else None
         if isinstance(value, list):
             return ", ".join(sorted(str(each) for each in value))
         if isinstance(value, dict):
@@ -154,7 +162,7 @@ class Case:
         if row.lost or not words:
             return Looked(order, row, split=sheet.part or "")
         for number, word in enumerate(words):
-            seen = judge(word, sheet.where(row.line + number))
+            seen = judge(word, sheet.where_word(row.line, number))
             if seen.text.strip() and not any(blank in seen.text for blank in " \t"):  # a word must stay one word
                 row.faults += seen.faults
                 words[number] = columns[number][0] = seen.text
@@ -162,12 +170,12 @@ class Case:
         if strange is not None:
             what = f"the tag {said(tags[strange])} is of no scheme"
             remedy = "write O, or B- or I- and a type, in the last column"
-            row.faults.append(Fault(sheet.where(row.line + strange), what, remedy, kind="no tag", fix="drop"))
+            row.faults.append(Fault(sheet.where_word(row.line, strange), what, remedy, kind="no tag", fix="drop"))
             return Looked(order, row, split=sheet.part or "")
         wrong = broken(tags, self.scheme) if self.scheme else []
         if wrong:
             for each in wrong:
-                place = sheet.where(row.line + each.index)
+                place = sheet.where_word(row.line, each.index)
                 what = f"{each.tag} of {said(words[each.index])} {each.what}"
                 remedy = "mark where the entity begins; it is read as one that begins here"
                 row.faults.append(warning_of("broken tags", place, what, remedy, "change"))

@@ -12,8 +12,9 @@ from dougong.data.tagging import recognise
 from dougong.data.texts import corpus, opening, pairs, tables, tagged
 from dougong.data.texts.case import Case
 from dougong.data.texts.lined import PairSheet, TaggedSheet, TextSheet
+from dougong.data.texts.opened import OpenedSheet
 from dougong.data.texts.sheets import Sheet, said
-from dougong.data.texts.table_sheets import open_sheet
+from dougong.data.texts.table_sheets import CsvSheet, open_sheet
 from dougong.errors import UserError
 
 GUESSED_FROM = 2000
@@ -41,6 +42,17 @@ def open_case(
     if found is None or path is None:
         raise UserError(str(source), "holds no texts that are read", "see docs/howto/check.md for what is")
     case = Case(found, [])
+    if _only_opened(path, found, kind):
+        try:
+            data = opening.read_texts(source, kind=kind, text=text, label=label)
+        except UserError as error:
+            case.faults.append(Fault(error.where, error.what, error.remedy, kind="refused"))
+            return case
+        opened = [OpenedSheet(data, part) for part in data.splits]
+        case.sheets += opened
+        case.roles, case.notes = opened[0].roles(), data.notes
+        case.scheme = "BIO" if found == "tags" else ""
+        return case
     parallel = pairs.parallel_files(path) if found == "pairs" else {}
     if parallel:
         _open_parallel(case, parallel, text if text is None or isinstance(text, str) else text[0], label, codec)
@@ -59,6 +71,7 @@ def open_case(
             case.faults.append(Fault(error.where, error.what, error.remedy, kind="columns"))
     elif case.sheets:
         case.roles = {"text": "text"}
+    case.unlabelled = {sheet.path for sheet in case.sheets if _unlabelled(sheet, case)}
     for sheet in case.sheets if case.roles else ():
         for column in case.roles.values():
             if column not in sheet.names:
@@ -67,6 +80,29 @@ def open_case(
                     Fault(sheet.path.name, what, f"its columns are {shown(sheet.names)}", kind="columns")
                 )
     return case
+
+
+def _only_opened(path: Path, found: str, kind: str | None) -> bool:
+    """Whether the doctor's own readers do not read such files."""
+    if found == "sentences":
+        return True
+    held = opening._files(path, tables.ENDINGS)
+    packed = any(file.suffix.lower() == ".arrow" for file, _ in held)
+    told = found in ("tags", "pairs") and kind is None and not pairs.parallel_files(path)
+    return packed or (told and bool(held) and not opening._files(path, tagged.ENDINGS))
+
+
+def _unlabelled(sheet: Sheet, case: Case) -> bool:
+    """Whether a file of val or test holds no label at all, as those of contests: training leaves it out."""
+    column = case.label_column
+    if sheet.part not in ("val", "test") or column not in sheet.names or isinstance(sheet, CsvSheet):
+        return False
+    rows = 0
+    for row in sheet.rows():
+        rows += 1
+        if row.cells.get(column) is not None:
+            return False
+    return rows > 0
 
 
 def _opened(file: Path, part: str | None, kind: str, codec: str | None) -> Sheet:
@@ -83,7 +119,11 @@ def _files(path: Path, found: str, kind: str | None) -> list[tuple[Path, str | N
     known = opening._files(path, tables.ENDINGS)
     if found != "corpus":
         return known
-    return (known if kind == "corpus" else []) or opening._files(path, corpus.ENDINGS) or opening._documents(path)
+    return (
+        (known if kind == "corpus" or (known and opening._told(known[0][0])) else [])
+        or opening._files(path, corpus.ENDINGS)
+        or opening._documents(path)
+    )
 
 
 def _open_parallel(

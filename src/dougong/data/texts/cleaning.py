@@ -21,6 +21,7 @@ from dougong.data.texts import opening
 from dougong.data.texts.case import Case, Looked
 from dougong.data.texts.doctor import LISTED, TextExamination
 from dougong.data.texts.lined import PairSheet, TaggedSheet, TextSheet
+from dougong.data.texts.opened import OpenedSheet
 from dougong.data.texts.sheets import Sheet
 from dougong.data.texts.table_sheets import CsvSheet, JsonSheet, ParquetSheet
 from dougong.errors import UserError
@@ -72,6 +73,12 @@ def free_folder(source: str | Path, folder: str | Path) -> Path:
     return path
 
 
+def where_copied(source: str | Path, folder: str | Path) -> Path:
+    """What to open of a copy: the folder, or the file in it where the source is one file."""
+    root = opening._inner(source)
+    return Path(folder).expanduser() / root.name if root is not None and root.is_file() else Path(folder).expanduser()
+
+
 def write_cleaned(source: str | Path, folder: str | Path, found: TextExamination) -> list[CleanedFile]:
     """Write a cleaned copy of a source.
 
@@ -89,7 +96,12 @@ def write_cleaned(source: str | Path, folder: str | Path, found: TextExamination
     path = free_folder(source, folder)
     case = found.case
     assert case is not None
-    stops = ("unreadable", "columns", "binary")
+    if any(isinstance(sheet, OpenedSheet) for sheet in case.sheets):
+        raise UserError(
+            f"--fix {folder}", f"{source} holds tables of tags or Arrow files, of which no copy is written",
+            "save it as CSV, JSON Lines or CoNLL columns",
+        )  # fmt: skip
+    stops = ("unreadable", "columns", "binary") if case.sheets else ("refused",)
     barred = [fault for fault in found.faults if fault.kind in stops and fault.severity == "error" and not fault.fix]
     if barred:
         raise UserError(barred[0].where, f"{barred[0].what}; so no copy is written", barred[0].remedy)

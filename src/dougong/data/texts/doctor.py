@@ -21,13 +21,14 @@ from dougong.data.texts.case_files import open_case
 from dougong.data.texts.doctor_rows import warning_of
 from dougong.data.texts.ledger import SPLITS, Ledger, Place
 from dougong.data.texts.lined import PairSheet, TextSheet
+from dougong.data.texts.opened import OpenedSheet
 from dougong.data.texts.sheets import Sheet
 from dougong.data.texts.whole import copies, whole_faults
 from dougong.errors import UserError
 
 LISTED = 1000
 """Faults of one kind that are listed; those beyond are counted."""
-UNITS = {"texts": "text", "tags": "sentence", "pairs": "pair", "corpus": "document"}
+UNITS = {"sentences": "text", "texts": "text", "tags": "sentence", "pairs": "pair", "corpus": "document"}
 Counter_ = Callable[[list[str]], list[int]]
 """Tokens of each text."""
 
@@ -111,7 +112,7 @@ def examine_texts(
         found.add(fault)
     sizes = [_size(sheet) for sheet in case.sheets]
     readable = [not any(fault.kind == "binary" for fault in sheet.faults) for sheet in case.sheets]
-    with console.progress(sum(sizes) / 1e6, f"checking {Path(str(source)).name}", unit="MB") as bar:
+    with console.progress(sum(sizes) / 1e6 or None, f"checking {Path(str(source)).name}", unit="MB") as bar:
         for number, sheet in enumerate(case.sheets):
             if readable[number]:
                 looking.read(number, sheet, lambda n: bar.advance(n / 1e6))
@@ -119,7 +120,10 @@ def examine_texts(
     found.drops = copies(case, looking.ledger, found.add)
     for fault in whole_faults(case, found.counts, looking.scripts, looking.script_places):
         found.add(fault)
-    if not found.errors:
+    for path in case.unlabelled:
+        what, remedy = "has no label in any row; it is left out", "fill them in, if there is something to measure"
+        found.add(warning_of("unlabelled file", path.name, what, remedy, ""))
+    if not found.errors and not any(isinstance(sheet, OpenedSheet) for sheet in case.sheets):
         _open_as_training_does(source, found, kind, text, label)
     found.faults.sort(key=lambda fault: fault.severity != "error")
     return found
@@ -196,7 +200,7 @@ class _Looking:
             self.scripts[script] += 1
             if len(self.script_places[script]) < LISTED:
                 self.script_places[script].append(where)
-        if self.case.kind == "texts":
+        if self.case.label_column and sheet.path not in self.case.unlabelled:
             self._counted(looked.label, looked.split)
         elif self.case.kind == "tags":
             for _, _, kind in spans(looked.label.split()):
@@ -244,6 +248,8 @@ class _Looking:
 
 
 def _size(sheet: Sheet) -> int:
+    if isinstance(sheet, OpenedSheet):
+        return 0
     return sheet.path.stat().st_size + (sheet.other.stat().st_size if isinstance(sheet, PairSheet) else 0)
 
 

@@ -49,6 +49,7 @@ class Sheet:
     Attributes:
         name: of the file.
         names: of its columns, clean and each once.
+        classes: names of the numbers in a column, where the file says them.
         faults: of the file as a whole and of its header.
         encoded: how its characters are written; None for a Parquet file.
 
@@ -59,6 +60,7 @@ class Sheet:
     def __init__(self, path: Path, part: str | None, codec: str | None = None) -> None:
         self.path, self.part, self.name = path, part, path.name
         self.names: list[str] = []
+        self.classes: dict[str, list[str]] = {}
         self.faults: list[Fault] = []
         self.encoded: Encoded | None = None
         if path.suffix.lower() != ".parquet":
@@ -72,6 +74,10 @@ class Sheet:
     def where(self, line: int) -> str:
         """A place, as every message names it."""
         return f"{self.name}:{line}"
+
+    def where_word(self, line: int, index: int) -> str:
+        """The place of a word of the sentence that begins on a line."""
+        return self.where(line + index)
 
     def _name(self, raw: list[str]) -> None:
         """Take the columns' names and say what is odd about them."""

@@ -12,6 +12,7 @@ from typing import Any
 from dougong.data.listing import Fault
 from dougong.data.names import clean
 from dougong.data.texts.decoding import Encoded, lines
+from dougong.data.texts.features import class_names, features_of
 from dougong.data.texts.quoting import joined, mended
 from dougong.data.texts.sheets import Row, Sheet, not_utf8, nul, said, type_of
 from dougong.errors import UserError
@@ -175,6 +176,9 @@ class ParquetSheet(Sheet):
             said_so = re.sub(r"\s+", " ", str(error))[:120]
             raise UserError(path.name, f"is no whole Parquet file ({said_so})", "fetch it again") from None
         self._name(list(self.schema.names))
+        told = features_of(self.schema)
+        found = {name: class_names(told.get(raw)) for name, raw in zip(self.names, self.schema.names, strict=True)}
+        self.classes = {name: classes for name, classes in found.items() if classes}
 
     def rows(self, seen: Callable[[int], object] | None = None) -> Iterator[Row]:
         """All rows.
