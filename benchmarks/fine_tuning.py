@@ -49,7 +49,8 @@ class Ours:
             checkpoint(), opened, data, task=None, fixed=None, budget="2epochs", seed=0, **settings
         )
         model, _ = initial_model(config)
-        self.loop = Loop(config, task, model, flops_of_step(config, task), Journal(folder, tensorboard=False), Run(folder).checkpoints)
+        journal = Journal(folder, tensorboard=False)
+        self.loop = Loop(config, task, model, flops_of_step(config, task), journal, Run(folder).checkpoints)
         self.ledger = self.loop.plan.ledger()
 
     def steps(self, first: int, count: int) -> float:

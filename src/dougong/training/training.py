@@ -19,6 +19,7 @@ from dougong.data import open_data
 from dougong.errors import UserError, unknown
 from dougong.interop import save as save_model
 from dougong.tasks import KINDS
+from dougong.tasks.class_weights import said_weights
 from dougong.tasks.task import Task
 from dougong.training.checkpoints import set_weights, write_text
 from dougong.training.config import TrainingConfig
@@ -104,7 +105,9 @@ def configure(
     config, choices = draft.model_copy(update={"model": fitted, "task": job.name}).completed(
         job.size("train"), lengths_of(job)
     )
-    return config, job, [*opened.notes, *lines, *choices]
+    weights = getattr(job, "class_weights", None)
+    weighed = [] if weights is None else [said_weights(weights, job.classes)]  # type: ignore[attr-defined]
+    return config, job, [*opened.notes, *lines, *choices, *weighed]
 
 
 def lasting(data: str | Path) -> str:
