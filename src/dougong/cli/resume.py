@@ -1,16 +1,22 @@
-"""``dougong resume``: go on with a run that was stopped, exactly as if it had not been."""
+"""``dougong resume``: go on with a run or a search that was stopped, exactly as if it had not been."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from dougong.cli.app import verb
-from dougong.cli.sharing import RunFolder, show_run
+from dougong.cli.sharing import show_run, show_search
 
 
 @verb("dougong resume runs/first")
-def resume(run: RunFolder) -> dict[str, Any]:
-    """Go on with a stopped run from its last checkpoint."""
+def resume(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run, or of a search.")],
+) -> dict[str, Any]:
+    """Go on with a stopped run or search from its last checkpoint."""
+    from dougong.training import Search
     from dougong.training import resume as go_on
 
-    return show_run(go_on(run))
+    found = go_on(run)
+    return show_search(found) if isinstance(found, Search) else show_run(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,9 @@ Seed = Annotated[
     int, typer.Option(help="Of the weights, the order and the augmentation (split_seed=N is the split's).")
 ]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a model's.")]
+
+MOST_TRIALS = 10
+"""Trials of a search that are shown, best first."""
 
 
 def metrics_line(metrics: Mapping[str, Any]) -> str:
@@ -57,3 +61,31 @@ def show_run(run: Any) -> dict[str, Any]:
     console.say(f"report: {report}")
     console.say(f"next: dougong predict {shell(run.path)} FILE    dougong explain {shell(run.path)} FILE --out why.png")
     return {"run": str(run.path), "report": str(report), **result}
+
+
+def show_search(search: Any) -> dict[str, Any]:
+    """Say what a search found, write its report, and say what can be done with it; what --json prints."""
+    from dougong.report import write_run_report, write_search_report
+
+    head, rows = search.table(MOST_TRIALS)
+    console.table(f"{search.data}, {len(search.trials)} trials of {search.budget} each", head, rows)
+    if len(search.trials) > len(rows):
+        console.say(f"and {len(search.trials) - len(rows)} more, in the report")
+    if search.importance:
+        shares = [[key, console.percent(share)] for key, share in search.importance.items()]
+        console.table("\nwhat mattered", ["setting", "share of the variance"], shares)
+    console.say()
+    console.say(f"best: {' '.join(shell(f'{key}={_value(value)}') for key, value in search.settings.items())}")
+    console.say(f"test: {metrics_line(search.test)}")
+    console.say(f"run: {search.path}, a copy of {search.run().path}")
+    write_run_report(search.run())
+    report = write_search_report(search)
+    console.say(f"report: {report}")
+    where = shell(search.path)
+    console.say(f"next: dougong predict {where} FILE    dougong evaluate {where}")
+    return {**search.to_dict(), "run": str(search.run().path), "settings": search.settings, "report": str(report)}
+
+
+def _value(value: Any) -> str:
+    """A setting's value as it is written on the command line."""
+    return str(value) if isinstance(value, str) else json.dumps(value)

@@ -321,10 +321,18 @@ class _Searching:
             path=self.folder, name=self.terms["name"], data=self.terms["data"], budget=self.terms["budget"],
             seed=self.terms["seed"], metric=self.job.primary, higher_is_better=self.job.higher_is_better,
             space=self.terms["space"], trials=trials, best=best, test=result["test"], importance=importance,
-            environment=environment(),
+            environment=_environment(),
         )  # fmt: skip
         write_json(self.folder / FOUND, found.to_dict())
         return found
+
+
+def _environment() -> dict[str, Any]:
+    """The machine and the versions, Optuna's too."""
+    import optuna
+
+    found = environment()
+    return {**found, "versions": {**found["versions"], "optuna": optuna.__version__}}
 
 
 class _Unfit(Exception):

@@ -56,7 +56,7 @@ class Search:
         trials: all of them.
         best: the number of the best.
         test: metrics of the best trial's model on the test split.
-        importance: by setting, the share of what it made better or worse; empty where too few trials tell.
+        importance: by setting, the share of the value's variance that it explains; empty where too few trials tell.
         environment: machine and versions.
     """
 

@@ -75,6 +75,14 @@ def is_range(value: Any) -> bool:
     return isinstance(value, str) and RANGE.fullmatch(value) is not None
 
 
+def parse_range(written: str) -> tuple[float, float, bool]:
+    """The ends of a range, and whether it is searched by its logarithm."""
+    match = RANGE.fullmatch(written)
+    assert match is not None
+    low, high = float(match[1]), float(match[2])
+    return low, high, match[3] == "log" if match[3] else _wide(low, high)
+
+
 def is_space(key: str, value: Any, model: Mapping[str, Any]) -> bool:
     """Whether what a user gave to a setting is a space rather than a value.
 
@@ -189,24 +197,23 @@ def _parsed(key: str, value: Any, model: Mapping[str, Any]) -> Range | Choices:
         if len({json.dumps(each) for each in choices}) < len(choices):
             raise UserError(where, f"{list(choices)} names a choice twice", "name each once")
         return Choices(choices)
-    match = RANGE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    if not is_range(value):
         raise UserError(where, f"{value!r} is nothing to choose from", REMEDY)
     whole, real = _numbers(key, model)
     if not whole and not real:
         raise UserError(where, "is no number", "write its choices as [a, b]")
-    low, high = float(match[1]), float(match[2])
+    low, high, log = parse_range(value)
     if not math.isfinite(low) or not math.isfinite(high):
         raise UserError(where, f"{value!r} has no finite ends", REMEDY)
     if low >= high:
         raise UserError(where, f"{value!r} does not go up", REMEDY)
-    if match[3] == "log" and low <= 0:
+    if log and low <= 0:
         raise UserError(where, f"{value!r} has no logarithm", "begin above 0, or leave out the word log")
     if not real:
         if low != int(low) or high != int(high):
             raise UserError(where, f"{value!r} has ends that are no whole numbers", "write it as 2..6")
         low, high = int(low), int(high)
-    return Range(low, high, log=match[3] == "log" if match[3] else _wide(low, high), whole=not real)
+    return Range(low, high, log=log, whole=not real)
 
 
 def _check(key: str, value: Any, model: Mapping[str, Any]) -> None:

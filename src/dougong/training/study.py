@@ -13,7 +13,7 @@ import json
 import warnings
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from dougong.errors import UserError
 from dougong.training.space import Choices, Space, distributions
@@ -72,7 +72,7 @@ class Study:
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.optuna, self.space, self.seed, self.usual = optuna, space, seed, usual
-        self.direction = "maximize" if higher_is_better else "minimize"
+        self.direction: Literal["maximize", "minimize"] = "maximize" if higher_is_better else "minimize"
         self.distributions = distributions(space)
         url = URL.create("sqlite", database=str((folder / DATABASE).absolute()))
         try:
@@ -164,16 +164,22 @@ class Study:
 
     def importance(self) -> dict[str, float]:
         """The share of the value's variance that each setting explains (functional ANOVA; Hutter et al. 2014), greatest
-        first, their sum 1; nothing where complete trials are fewer than twice the settings, or all alike."""
-        done = [trial for trial in self._finished() if trial.state.name == "COMPLETE"]
-        if len(done) < 2 * len(self.space) or len({trial.value for trial in done}) < 2:
+        first, their sum 1. A trial that was ended early counts with what it had reached by then; Optuna would leave it
+        out, and see nothing of what made it bad. Nothing where trials are fewer than twice the settings, or all alike.
+        """
+        kept = [trial for trial in self._finished() if not trial.user_attrs["failed"]]
+        if len(kept) < 2 * len(self.space) or len({trial.value for trial in kept}) < 2:
             return {}
-        try:
-            with _quiet():
-                judge = self.optuna.importance.FanovaImportanceEvaluator(seed=self.seed)
-                found = self.optuna.importance.get_param_importances(self.stored, evaluator=judge)
-        except (RuntimeError, ValueError):  # no tree can be grown on these values
-            return {}
+        make = self.optuna.trial.create_trial
+        with _quiet():
+            study = self.optuna.create_study(direction=self.direction)
+            for each in kept:
+                study.add_trial(make(value=each.value, params=each.params, distributions=each.distributions))
+            judge = self.optuna.importance.FanovaImportanceEvaluator(seed=self.seed)
+            try:
+                found = self.optuna.importance.get_param_importances(study, evaluator=judge)
+            except (RuntimeError, ValueError):  # no tree can be grown on these values
+                return {}
         return {key: float(value) for key, value in found.items()}
 
 
