@@ -31,7 +31,13 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="COLUMN", help="With --data: the column of the text; twice for two texts."),
     ] = None,
-    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="With --data: the column of the label.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="With --data: the column of the label; several, of 0 and 1, a label each."),
+    ] = None,
+    labels_split: Annotated[
+        str | None, typer.Option(metavar="SIGN", help="With --data: the sign between the labels of a cell.")
+    ] = None,
 ) -> dict[str, Any]:
     """Measure a trained model on a split of a data set.
 
@@ -45,8 +51,8 @@ def evaluate(
         checked_table(predictions, "--predictions")
     from dougong.training import evaluate as measure
 
-    columns: str | list[str] | None = (text[0] if len(text) == 1 else list(text)) if text else None
-    found = dict(measure(run, data, split=split, predictions=predictions, text=columns, label=label))
+    columns = {"text": _one(text), "label": _one(label), "labels_split": labels_split}
+    found = dict(measure(run, data, split=split, predictions=predictions, **columns))  # type: ignore[arg-type]
     numbers = {k: v for k, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     console.table(f"{run}, {split}", ["metric", "value"], list(numbers.items()))
     _show_classes(found.get("per_class") or {})
@@ -56,6 +62,11 @@ def evaluate(
     if predictions is not None:
         console.say(f"{found['samples']} predictions: {predictions}")
     return {"run": run, "data": data, "split": split, "predictions": predictions, **found}
+
+
+def _one(words: list[str] | None) -> str | list[str] | None:
+    """The only word as itself, several as they are."""
+    return (words[0] if len(words) == 1 else list(words)) if words else None
 
 
 def _show_classes(scores: dict[str, dict[str, float]]) -> None:

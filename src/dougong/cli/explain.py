@@ -133,7 +133,7 @@ def samples(run: str, out: str | None, asked: dict[str, Any]) -> dict[str, Any]:
     rows = []
     for number, why in choose([predictions]).items():
         found = ask(model, sample_of(task, "test", number), task=task, **asked)
-        true, where = predictions.classes[predictions.labels[number]], predictions.where[number]
+        true, where = predictions.name_true(number), predictions.where[number]
         title = f"{why} {where}, is {true}"
         console.say(f"* {title}")
         show(found, " / ".join(found.texts) or where)

@@ -24,7 +24,8 @@ def read_images(source: str | Path, *, split: str | None = None, seed: int = 0) 
 
 def open_data(
     source: str | Path, split: str | None = None, seed: int = 0,
-    *, text: str | list[str] | None = None, label: str | None = None, kind: str | None = None,
+    *, text: str | list[str] | None = None, label: str | list[str] | None = None, kind: str | None = None,
+    labels_split: str | None = None,
 ) -> ImageData | TextData:  # fmt: skip
     """Open a data set for training.
 
@@ -35,17 +36,18 @@ def open_data(
         split: "80/10/10", per cent for train/val/test, where the source has no splits of its own.
         seed: of the split.
         text: of texts, the column of the text, or two columns; guessed when None.
-        label: of texts, the column of the label; guessed when None.
+        label: of texts, the column of the label, or columns of 0 and 1, each named after a label; guessed when None.
         kind: of texts that could be several: "texts", "tags", "corpus", "pairs" or "sentences".
+        labels_split: of texts, the sign between the labels of a cell, where a text may have several.
 
     Raises:
         UserError: nothing there, or a fault that training cannot live with.
     """
     from dougong.data.texts.opening import kind_of, read_texts
 
-    asked = text is not None or label is not None or kind is not None
+    asked = any(each is not None for each in (text, label, kind, labels_split))
     if str(source) != "digits" and (asked or kind_of(source)):
-        return read_texts(source, split=split, seed=seed, text=text, label=label, kind=kind)
+        return read_texts(source, split=split, seed=seed, text=text, label=label, kind=kind, labels_split=labels_split)
     return read_images(source, split=split, seed=seed)
 
 

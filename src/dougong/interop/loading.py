@@ -23,6 +23,8 @@ from dougong.interop.mapping import Foreign, Map, by_model_type, maps
 from dougong.interop.pipeline import read_pipeline
 from dougong.interop.vocabulary import check_vocabulary
 
+SEVERAL = "multi_label_classification"
+"""What a foreign config.json calls classes that stand side by side, each with a sigmoid of its own."""
 TOKENS = ("bos", "eos", "pad", "sep", "cls", "unk", "mask", "decoder_start", "forced_bos", "forced_eos")
 
 
@@ -126,11 +128,13 @@ def translate(one: Map, config: dict[str, Any], file: Path) -> dict[str, Any]:
 
 
 def card(config: dict[str, Any]) -> dict[str, Any]:
-    """What a foreign config.json says beside the architecture: model_type, labels, tokens by role."""
+    """What a foreign config.json says beside the architecture: model_type, labels, if several, tokens by role."""
     labels = config.get("id2label") or {}
     found: dict[str, Any] = {"model_type": config["model_type"]}
     if isinstance(labels, dict) and labels and all(str(key).isdigit() for key in labels):
         found["labels"] = [str(labels[key]) for key in sorted(labels, key=int)]
+    if config.get("problem_type") == SEVERAL:
+        found["several"] = True
     tokens = {role: config[f"{role}_token_id"] for role in TOKENS if config.get(f"{role}_token_id") is not None}
     return {**found, **({"tokens": tokens} if tokens else {})}
 
@@ -250,4 +254,6 @@ def _from_card(model: nn.Module) -> dict[str, Any]:
     if labels := held.get("labels"):
         found["id2label"] = {str(index): label for index, label in enumerate(labels)}
         found["label2id"] = {label: index for index, label in enumerate(labels)}
+    if held.get("several"):
+        found["problem_type"] = SEVERAL
     return {**found, **{f"{role}_token_id": value for role, value in (held.get("tokens") or {}).items()}}

@@ -38,7 +38,9 @@ def of_classes(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
     """Confusion, the worst mistakes, and some predictions explained."""
     found = {name: predict_split(model, task) for name, model in models.items()}
     return {
-        "Confusion": tabs("confusion", {name: confusion_part(each) for name, each in found.items()}),
+        "Labels" if getattr(task, "several", False) else "Confusion": tabs(
+            "confusion", {name: confusion_part(each) for name, each in found.items()}
+        ),
         "Worst mistakes": tabs("mistakes", {name: mistakes_part(each, task) for name, each in found.items()}),
         "Explanations": explanations(models, task, found),
     }

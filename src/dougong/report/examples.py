@@ -91,7 +91,7 @@ def explanations(
                 blocks[f"{name}, {method}"] = explanation_part(found)
         if not heats:
             continue
-        true = first.classes[first.labels[number]]
+        true = first.name_true(number)
         truth = f"is <b>{escape(true)}</b>"
         where = f'<span class="faint">{escape(first.where[number])}</span>'
         if texts:

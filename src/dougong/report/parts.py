@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from dougong.explain.page import page
-from dougong.report.predictions import Predictions, gallery, passages
+from dougong.report.predictions import Predictions, SeveralPredictions, gallery, passages
 from dougong.report.tables import confusion, facts, section, table
 
 WORST = 12
@@ -26,9 +26,25 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def confusion_part(predictions: Predictions) -> str:
     """The confusion matrix, and how many samples it is of."""
+    if isinstance(predictions, SeveralPredictions):
+        return labels_part(predictions)
     right, of = int(predictions.right.sum()), len(predictions.labels)
     said = f"{right} of {of} test samples right. Rows are the true classes, columns what the model says."
     return f'<p class="note">{said}</p>' + confusion(predictions.confusion(), predictions.classes)
+
+
+def labels_part(predictions: SeveralPredictions) -> str:
+    """Of classes that stand side by side: how often each was found, missed and given wrongly, and its F1."""
+    right, of = int(predictions.right.sum()), len(predictions.labels)
+    said = f"{right} of {of} test samples have all labels right. A label is given where its probability is above 50 %."
+    rows = []
+    for name, (found, missed, wrong) in zip(predictions.classes, predictions.confusion().tolist(), strict=True):
+        given, true = found + wrong, found + missed
+        shares = [found / given if given else 0.0, found / true if true else 0.0]
+        f1 = 2 * found / (given + true) if given + true else 0.0
+        rows.append([name, found, missed, wrong, *(f"{share:.1%}" for share in [*shares, f1])])
+    head = ["label", "found", "missed", "given wrongly", "precision", "recall", "F1"]
+    return f'<p class="note">{said}</p>' + table(head, rows)
 
 
 def mistakes_part(predictions: Predictions, task: Any, split: str = "test") -> str:
@@ -37,7 +53,7 @@ def mistakes_part(predictions: Predictions, task: Any, split: str = "test") -> s
     if not worst:
         return "<p>It made no mistake on the test samples.</p>"
     said = (
-        f'<p class="note">{len(worst)} of {wrong} mistakes: those in which the model found the true class least '
+        f'<p class="note">{len(worst)} of {wrong} mistakes: those in which the model found the truth least '
         "probable. Look at them first for wrong labels.</p>"
     )
     show = gallery if task.data.kind == "images" else passages

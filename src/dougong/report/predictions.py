@@ -51,6 +51,19 @@ class Predictions:
         """(n,) the probability that the model gives the true class."""
         return self.probabilities[np.arange(len(self.labels)), self.labels]
 
+    @property
+    def of_given(self) -> np.ndarray:
+        """(n,) the probability that the model gives its own answer."""
+        return self.probabilities.max(1)
+
+    def name_true(self, number: int) -> str:
+        """What a sample is."""
+        return self.classes[self.labels[number]]
+
+    def name_given(self, number: int) -> str:
+        """What the model says it is."""
+        return self.classes[self.given[number]]
+
     def confusion(self) -> np.ndarray:
         """(C, C) counts, true classes down, given classes across."""
         size = len(self.classes)
@@ -62,20 +75,71 @@ class Predictions:
         return [int(number) for number in order if not self.right[number]][:most]
 
 
+@dataclass(frozen=True, eq=False)
+class SeveralPredictions(Predictions):
+    """A model's answers on samples that may have several classes, each with a probability of its own.
+
+    Args:
+        probabilities: (n, C), each from 0 to 1.
+        labels: (n, C) 1 for the true classes, else 0.
+        classes: their names.
+        where: of each sample, as its data says it.
+    """
+
+    @property
+    def given(self) -> np.ndarray:
+        """(n, C) whether the model gives a sample a class."""
+        return self.probabilities > 0.5
+
+    @property
+    def right(self) -> np.ndarray:
+        """(n,) whether all classes are right."""
+        return (self.given == (self.labels > 0)).all(1)
+
+    @property
+    def of_truth(self) -> np.ndarray:
+        """(n,) the probability that the model gives the true set of classes, each by itself."""
+        return np.where(self.labels > 0, self.probabilities, 1 - self.probabilities).prod(1)
+
+    @property
+    def of_given(self) -> np.ndarray:
+        """(n,) the probability that the model gives its own set of classes."""
+        return np.maximum(self.probabilities, 1 - self.probabilities).prod(1)
+
+    def name_true(self, number: int) -> str:
+        """The classes of a sample."""
+        return self._named(self.labels[number] > 0)
+
+    def name_given(self, number: int) -> str:
+        """The classes that the model gives it."""
+        return self._named(self.given[number])
+
+    def _named(self, chosen: np.ndarray) -> str:
+        return ", ".join(name for name, each in zip(self.classes, chosen, strict=True) if each) or "none"
+
+    def confusion(self) -> np.ndarray:
+        """(C, 3) of each class: how often it was found, missed, and given wrongly."""
+        true, given = self.labels > 0, self.given
+        return np.stack([(true & given).sum(0), (true & ~given).sum(0), (~true & given).sum(0)], 1)
+
+
 @torch.no_grad()
 def predict_split(model: nn.Module, task: Any, split: str = "test") -> Predictions:
     """The model's answers on every sample of a split, in their order."""
     device = next(model.parameters()).device
+    several = bool(getattr(task, "several", False))
     size, probabilities, labels, where = task.size(split), [], [], []
     with evaluation(model):
         for indices in torch.arange(size).split(BATCH):
             batch = task.batch(split, indices, train=False, epoch=0, seed=0)
             scores = model(*(part.to(device) for part in batch.inputs)).logits
-            probabilities.append(scores.float().softmax(-1).cpu().numpy())
+            shares = scores.float().sigmoid() if several else scores.float().softmax(-1)
+            probabilities.append(shares.cpu().numpy())
             labels.append(batch.targets.cpu().numpy())
             where += [str(place) for place in batch.where]
     classes = tuple(str(name) for name in task.describe()["classes"])
-    return Predictions(np.concatenate(probabilities), np.concatenate(labels), classes, tuple(where))
+    kind = SeveralPredictions if several else Predictions
+    return kind(np.concatenate(probabilities), np.concatenate(labels), classes, tuple(where))
 
 
 def gallery(predictions: Predictions, chosen: Sequence[int], pictures: Any) -> str:
@@ -88,8 +152,8 @@ def gallery(predictions: Predictions, chosen: Sequence[int], pictures: Any) -> s
     """
     figures = []
     for number in chosen:
-        true, given = (predictions.classes[side[number]] for side in (predictions.labels, predictions.given))
-        sure, truth = predictions.probabilities[number].max(), predictions.of_truth[number]
+        true, given = predictions.name_true(number), predictions.name_given(number)
+        sure, truth = predictions.of_given[number], predictions.of_truth[number]
         figures.append(
             f"<figure>{image(thumbnail(pictures.pixels(number)), predictions.where[number])}"
             f"<figcaption>is <b>{escape(true)}</b> ({truth:.1%})<br>taken for <b>{escape(given)}</b> ({sure:.1%})<br>"
@@ -108,8 +172,8 @@ def passages(predictions: Predictions, chosen: Sequence[int], texts: Any) -> str
     """
     rows = []
     for number in chosen:
-        true, given = (predictions.classes[side[number]] for side in (predictions.labels, predictions.given))
-        sure, truth = predictions.probabilities[number].max(), predictions.of_truth[number]
+        true, given = predictions.name_true(number), predictions.name_given(number)
+        sure, truth = predictions.of_given[number], predictions.of_truth[number]
         said = " / ".join(texts[number].texts)
         text = said if len(said) <= LONGEST_TEXT else f"{said[: LONGEST_TEXT - 1]}…"
         rows.append([text, f"{true} ({truth:.1%})", f"{given} ({sure:.1%})", predictions.where[number]])

@@ -21,7 +21,10 @@ from dougong.report.parts import (
 )
 from dougong.report.tables import facts
 
-METRICS = {"macro_f1": "macro F1", "ece": "expected calibration error"}
+METRICS = {
+    "macro_f1": "macro F1", "micro_f1": "micro F1", "subset_accuracy": "subset accuracy",
+    "mean_average_precision": "mean average precision", "ece": "expected calibration error",
+}  # fmt: skip
 SPENT: dict[str, tuple[str, Callable[[Any], str]]] = {
     "parameters": ("parameters", count),
     "flops": ("training FLOPs", count),

@@ -163,8 +163,14 @@ class TextClassification(TextTask):
         """The same task, with its classes and its tokenizer, on other texts.
 
         Raises:
-            UserError: the texts have a class that the task does not know.
+            UserError: the texts have a class that the task does not know, or may have several where it gives one.
         """
+        if data.several != self.several:
+            held, gives = ("several labels", "one") if data.several else ("one label", "any number")
+            raise UserError(
+                data.source, f"gives a text {held}, the model {gives}",
+                "say labels_split=SIGN (--labels-split), or give lists" if self.several else "give one label a text",
+            )  # fmt: skip
         for name in data.classes:
             if name not in self.classes:
                 raise unknown(data.source, "class", name, self.classes)

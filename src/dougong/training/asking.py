@@ -30,7 +30,8 @@ def evaluate(
     *,
     predictions: str | Path | None = None,
     text: str | list[str] | None = None,
-    label: str | None = None,
+    label: str | list[str] | None = None,
+    labels_split: str | None = None,
 ) -> dict[str, Any]:
     """The metrics of a trained model on a split.
 
@@ -41,7 +42,8 @@ def evaluate(
         predictions: a .jsonl or .csv file to which each sample's answer is written beside what is true, see
             `dougong.tasks.records.Records`; it is there whole or not at all.
         text: of other data, the column of the text, or two columns; that of the run's own when None.
-        label: of other data, the column of the label; likewise.
+        label: of other data, the column of the label, or columns of 0 and 1; likewise.
+        labels_split: of other data, the sign between the labels of a cell; likewise.
 
     Returns:
         The task's metrics, ``samples``, and ``<primary>_low`` and ``_high``, a 95 % bootstrap interval; with classes
@@ -59,7 +61,7 @@ def evaluate(
         checked_table(predictions, "--predictions")
     model, place = trained_model(source)
     folder = source.path if isinstance(source, Run) else Path(source)
-    task = _task_on(folder, place, data, text, label)
+    task = _task_on(folder, place, data, {"text": text, "label": label, "labels_split": labels_split})
     if task.size(split) == 0:
         raise UserError(str(data or folder), f"has no {split} split", "name another by --split")
     with contextlib.ExitStack() as stack:
@@ -92,16 +94,14 @@ TABLES = ("classes", "confusion", "per_class", "signatures")
 """What of the metrics' tables `evaluate` hands on."""
 
 
-def _task_on(
-    folder: Path, place: Path, data: str | Path | None, text: str | list[str] | None, label: str | None
-) -> Task:
+def _task_on(folder: Path, place: Path, data: str | Path | None, columns: dict[str, Any]) -> Task:
     """The task of a model with its own data, or on other data.
 
     Args:
         folder: as the user gave it.
         place: of the model.
         data: other data; its own when None.
-        text, label: columns of other data; those of its own when None.
+        columns: what of other data is the text and the label; what is None is as in its own.
     """
     from dougong.data import open_data
 
@@ -109,7 +109,7 @@ def _task_on(
     if data is None:
         if not own:
             raise UserError(str(folder), "is a model without its data", "name the data by --data")
-        if text is not None or label is not None:
+        if any(value is not None for value in columns.values()):
             raise UserError("--text and --label", "are of other data", "name it by --data")
         return Run.open(folder).task()
     task = load_task(place)
@@ -118,8 +118,8 @@ def _task_on(
         return task.on(open_data(str(data)))
     if own:
         config = Run.open(folder).config
-        text, label = text or config.text, label or config.label
-    return task.on(open_data(str(data), kind=kind, text=text, label=label))
+        columns = {key: getattr(config, key) if value is None else value for key, value in columns.items()}
+    return task.on(open_data(str(data), kind=kind, **columns))
 
 
 def predict(

@@ -56,7 +56,8 @@ class TrainingConfig(BaseModel):
         keep: checkpoints kept beside the best and the last.
         augment: how training pictures are varied: "auto", "none", a kind by name, or amounts as {"shift": 0.1}.
         text: column of the text in a table, or two columns; guessed when None.
-        label: column of the label; guessed when None.
+        label: column of the label, or columns of 0 and 1, each named after a label; guessed when None.
+        labels_split: the sign between the labels of a cell, where a text may have several; "json" for lists in JSON.
         tokenizer: of texts: "auto", a kind that is trained on them ("bpe", "wordpiece", "unigram", "characters"), or
             the folder of one; that of the model where it starts from one.
         vocab_size: tokens of a tokenizer that is trained.
@@ -105,7 +106,8 @@ class TrainingConfig(BaseModel):
     keep: int = Field(1, ge=0)
     augment: str | dict[str, Any] = "auto"
     text: str | list[str] | None = None
-    label: str | None = None
+    label: str | list[str] | None = None
+    labels_split: str | None = None
     tokenizer: str = "auto"
     vocab_size: int | None = Field(None, ge=8)
     max_length: int | None = Field(None, ge=1)

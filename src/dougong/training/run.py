@@ -103,7 +103,8 @@ class Run:
 
         config = self.config
         kind = KINDS.get(config.task or "")
-        data = open_data(config.data, config.split, config.split_seed, text=config.text, label=config.label, kind=kind)
+        columns: dict[str, Any] = {key: getattr(config, key) for key in ("text", "label", "labels_split")}
+        data = open_data(config.data, config.split, config.split_seed, kind=kind, **columns)
         known = json.loads((self.path / "data.json").read_text(encoding="utf-8")).get("fingerprint")
         if known and data.fingerprint != known:
             raise UserError(

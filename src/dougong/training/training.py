@@ -76,7 +76,7 @@ def open_data_for(data: str | Path, settings: dict[str, Any], task: str | None =
     for key in settings:
         if key not in TrainingConfig.model_fields:
             raise unknown("settings", "setting", key, set(TrainingConfig.model_fields) - {"model", "name", "init"})
-    columns = {key: settings.get(key) for key in ("text", "label")}
+    columns = {key: settings.get(key) for key in ("text", "label", "labels_split")}
     columns["kind"] = KINDS.get(task or "")
     return open_data(str(data), settings.get("split"), settings.get("split_seed") or 0, **columns)
 
@@ -218,7 +218,8 @@ def finish(run: Run, loop: Loop) -> None:
         set_weights(model, tensors.get("average") or tensors["model"])
     if loop.config.tune == "lora":
         _keep_adapter(model, run.path / "adapter", loop.config.init or "")
-    model.card = {**getattr(model, "card", {}), "labels": list(getattr(loop.task, "classes", ()))}  # type: ignore[assignment]
+    said = {"labels": list(getattr(loop.task, "classes", ())), "several": getattr(loop.task, "several", False)}
+    model.card = {**getattr(model, "card", {}), **said}  # type: ignore[assignment]
     save_model(model, run.path / "model")
     write_json(run.path / "model" / "task.json", loop.task.describe())
     loop.task.keep(run.path / "model")  # what lay beside the model that it started from holds no longer

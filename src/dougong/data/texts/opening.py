@@ -65,7 +65,7 @@ def kind_of(source: str | Path, kind: str | None = None) -> str | None:
 
 def read_texts(
     source: str | Path, *, split: str | None = None, seed: int = 0, text: str | Sequence[str] | None = None,
-    label: str | None = None, kind: str | None = None,
+    label: str | Sequence[str] | None = None, kind: str | None = None, labels_split: str | None = None,
 ) -> TextData:  # fmt: skip
     """Open texts for training: train, val and test are made where they are missing.
 
@@ -77,9 +77,11 @@ def read_texts(
         split: "80/10/10", per cent for train/val/test, where the source has no splits.
         seed: of the split.
         text: the column of the text, or two columns; of pairs, what is read; guessed when None.
-        label: the column of the label; of pairs, what is written; guessed when None.
+        label: the column of the label, or columns of 0 and 1, each named after a label; of pairs, what is written;
+            guessed when None.
         kind: "texts", "tags", "corpus" or "pairs", told by the files when None; or "sentences", see
             `dougong.data.texts.sentences.read_sentences`.
+        labels_split: the sign between the labels of a cell, where a text may have several.
 
     Raises:
         UserError: no such source, nothing in it that holds texts, or a row that cannot be used.
@@ -92,7 +94,7 @@ def read_texts(
             f"give {shown([*ENDINGS, *corpus.ENDINGS, *tagged.ENDINGS[:2]], 8)} files",
         )  # fmt: skip
     try:
-        data = _read(path, found, source, split, seed, text, label, kind)
+        data = _read(path, found, source, split, seed, text, label, kind, labels_split)
     except UserError as error:
         if not str(source).lower().endswith(".zip"):
             raise
@@ -106,27 +108,30 @@ def read_texts(
 
 def _read(
     path: Path, found: str, source: str | Path, split: str | None, seed: int, text: str | Sequence[str] | None,
-    label: str | None, kind: str | None,
+    label: str | Sequence[str] | None, kind: str | None, labels_split: str | None,
 ) -> TextData:  # fmt: skip
     name, said = _name(source), str(source)
     one = text if text is None or isinstance(text, str) else text[0]
+    if found != "texts" and (labels_split is not None or not isinstance(label, str | None)):
+        raise UserError("label", f"{said} is read as {found}, which have no labels in columns", "leave it out")
+    mark = label if isinstance(label, str) else None
     if found == "sentences":
         return sentences.read_sentences(
-            path, _sentences(path), name, said, split=split, seed=seed, text=text, label=label
+            path, _sentences(path), name, said, split=split, seed=seed, text=text, label=mark
         )
     if found == "tags":
         files = _files(path, tagged.ENDINGS) or _files(path, ENDINGS)
         return tagged.read_tagged(files, name, said, split=split, seed=seed)
     if found == "pairs" and path.is_dir() and pairs.parallel_files(path):
-        return pairs.read_parallel(path, name, said, split=split, seed=seed, text=one, label=label)
+        return pairs.read_parallel(path, name, said, split=split, seed=seed, text=one, label=mark)
     if found == "pairs":
-        return pairs.read_pairs(_files(path, ENDINGS), name, said, split=split, seed=seed, text=one, label=label)
+        return pairs.read_pairs(_files(path, ENDINGS), name, said, split=split, seed=seed, text=one, label=mark)
     tables = _files(path, ENDINGS)
     if found == "corpus" and not (label and tables):
         files = tables if kind == "corpus" or (tables and _told(tables[0][0])) else []
         files = files or _files(path, corpus.ENDINGS) or _documents(path)
         return corpus.read_corpus(files, name, said, split=split, seed=seed, text=one)
-    return read_tables(tables, name, said, split=split, seed=seed, text=text, label=label)
+    return read_tables(tables, name, said, split=split, seed=seed, text=text, label=label, labels_split=labels_split)
 
 
 def _name(source: str | Path) -> str:

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 OPEN = 64
 """Batches of rows that are kept at hand. They lie in the file's pages, so this costs next to nothing."""
+BETWEEN = "\x1f"
+"""Between the labels of a row that has several; no label holds it."""
 LEARNT = 32 * 2**20
 """Characters at most that a tokenizer is trained on; rows are drawn evenly."""
 
 
 def schema() -> pa.Schema:
-    """Columns of a file of rows: ``texts``, ``label`` (null in a corpus), ``part`` (0 train, 1 val, 2 test, -1 not
-    said), ``where`` and ``key`` (16 bytes, see `dougong.data.texts.rows.key_of`).
+    """Columns of a file of rows: ``texts``, ``label`` (null where there is none), ``part`` (0 train, 1 val, 2
+    test, -1 not said), ``where`` and ``key`` (16 bytes, see `dougong.data.texts.rows.key_of`).
     """
     import pyarrow as pa
 
@@ -120,7 +122,10 @@ class StoredSplit(TextSplit):
         return str(self.store.batch(number).column(3)[row].as_py())
 
     def _row(self, texts: list[str], label: str | None, where: str, key: bytes) -> TextRow:
-        return TextRow(tuple(texts), () if label is None else (self.numbers[label],), (), where, key.hex())
+        return TextRow(tuple(texts), tuple(self._labels(label)), (), where, key.hex())
+
+    def _labels(self, label: str | None) -> list[int]:
+        return [] if label is None else sorted(self.numbers[each] for each in label.split(BETWEEN))
 
     def __iter__(self) -> Iterator[TextRow]:
         for _, texts, labels, places, keys in self._parts(0, 1, 3, 4):
@@ -158,7 +163,7 @@ class StoredSplit(TextSplit):
         """Key, labels, tags and place of each sample, its texts left alone."""
         for _, labels, places, keys in self._parts(1, 3, 4):
             for label, where, key in zip(labels, places, keys, strict=True):
-                yield key.hex(), [] if label is None else [self.numbers[label]], [], where
+                yield key.hex(), self._labels(label), [], where
 
     def renumbered(self, numbers: Mapping[int, int]) -> TextSplit:
         """The same samples, their labels under other numbers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from dougong.data.texts import caching
 from dougong.data.texts.dividing import SPLITS, divided_by_hash
 from dougong.data.texts.features import class_names, features_of, named
 from dougong.data.texts.rows import TextData, key_of
-from dougong.data.texts.stored import LEARNT, RowStore, StoredSplit, schema
+from dougong.data.texts.several import is_list, said_aloud, with_lists
+from dougong.data.texts.stored import BETWEEN, LEARNT, RowStore, StoredSplit, schema
 from dougong.data.texts.tables import (
     Cells,
     cells_of,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-VERSION = 1
+VERSION = 2
 """Of what is written; files of another version are not looked at."""
 BLOCKS = (2**22, 2**26, 2**30)
 """Bytes of a table that are read at once; the next one is tried where a row does not fit in."""
@@ -44,7 +46,7 @@ Files = Sequence[tuple[Path, str | None]]
 
 def read_large_tables(
     files: Files, name: str, source: str, *, split: str | None = None, seed: int = 0,
-    text: str | Sequence[str] | None = None, label: str | None = None,
+    text: str | Sequence[str] | None = None, label: str | Sequence[str] | None = None, labels_split: str | None = None,
 ) -> TextData:  # fmt: skip
     """`dougong.data.texts.tables.read_tables` for files that are not held in memory.
 
@@ -53,14 +55,17 @@ def read_large_tables(
     Raises:
         UserError: as there.
     """
-    first = next(pieces(files[0][0]))
-    chosen = columns_of(first, files[0][0].name, text, label)
+    asked = (label, labels_split)
+    first, column, named_by = with_lists(next(pieces(files[0][0])), files[0][0], *asked)
+    chosen = columns_of(first, files[0][0].name, text, column)
+    several = is_list(first, chosen["label"])
     declared = class_names(features_of(first.schema).get(chosen["label"]))
-    store, facts = _store(files, "labelled", chosen, lambda: _labelled(files, chosen))
-    classes = in_order(set(facts["labels"]), declared)
+    store, facts = _store(files, ["labelled", asked], chosen, lambda: _labelled(files, chosen, asked))
+    classes = named_by or in_order(set(facts["labels"]), declared)
     notes = ["Read as " + ", ".join(f"{key}: column {value!r}" for key, value in chosen.items()) + "."]
+    notes += said_aloud(len(store), sum(facts["labels"].values()), facts["none"], classes, several, source)
     notes += [f"{each} is left out: none of its rows has a label." for each in facts["bare"]]
-    return _data(store, facts, name, source, "texts", classes, chosen, split, seed, notes)
+    return replace(_data(store, facts, name, source, "texts", classes, chosen, split, seed, notes), several=several)
 
 
 def read_large_corpus(
@@ -149,7 +154,7 @@ def _written(path: Path, rows: Iterator[Cells | tuple[str, str]]) -> dict[str, A
     """Write rows; what comes along with another tag than a row's is counted."""
     import pyarrow as pa
 
-    facts: dict[str, Any] = {"labels": {}, "empty": 0, "places": [], "bare": [], "characters": 0}
+    facts: dict[str, Any] = {"labels": {}, "empty": 0, "places": [], "bare": [], "characters": 0, "none": 0}
     held: list[tuple[list[str], str | None, int, str, bytes]] = []
     waiting = 0
     order = {name: number for number, name in enumerate(SPLITS)}
@@ -168,10 +173,19 @@ def _written(path: Path, rows: Iterator[Cells | tuple[str, str]]) -> dict[str, A
                 else:
                     facts["bare"].append(row[1])
                 continue
-            texts, label, part, where = row
-            if label:
-                facts["labels"][label] = facts["labels"].get(label, 0) + 1
-            held.append((list(texts), label or None, order.get(part or "", -1), where, bytes.fromhex(key_of(texts))))
+            texts, labels, part, where = row
+            facts["none"] += not labels
+            for each in labels:
+                facts["labels"][each] = facts["labels"].get(each, 0) + 1
+            held.append(
+                (
+                    list(texts),
+                    BETWEEN.join(labels) or None,
+                    order.get(part or "", -1),
+                    where,
+                    bytes.fromhex(key_of(texts)),
+                )
+            )
             waiting += sum(map(len, texts)) + 100
             facts["characters"] += sum(map(len, texts))
             if waiting > AT_ONCE:
@@ -182,7 +196,7 @@ def _written(path: Path, rows: Iterator[Cells | tuple[str, str]]) -> dict[str, A
     return facts
 
 
-def _labelled(files: Files, chosen: dict[str, str]) -> Iterator[Any]:
+def _labelled(files: Files, chosen: dict[str, str], asked: tuple[Any, str | None]) -> Iterator[Any]:
     """The rows of tables, and ("empty", place) or ("bare", file) for what is left out."""
     from dougong.data.texts.strict import refuse_broken
 
@@ -190,7 +204,8 @@ def _labelled(files: Files, chosen: dict[str, str]) -> Iterator[Any]:
         if path.suffix.lower() in (".csv", ".tsv"):
             refuse_broken(path)
         first, bare = 0, False
-        for table in pieces(path):
+        for piece in pieces(path):
+            table, _, _ = with_lists(piece, path, *asked, first)
             none = part in ("val", "test") and unlabelled(table, chosen["label"])
             bare = none if first == 0 else bare
             empty: list[str] = []
@@ -222,7 +237,7 @@ def _plain(files: Files, column: str | None, cut: tuple[float, float, float] | N
             for number, said in enumerate(table[column].to_pylist(), first):
                 text = "" if said is None else str(said)
                 place = place_of(path, number)
-                yield ((text,), "", part, place) if clean(text) else ("empty", place)
+                yield ((text,), (), part, place) if clean(text) else ("empty", place)
             first += len(table)
 
 
@@ -249,7 +264,7 @@ def _documents(path: Path, part: str | None, cut: tuple[float, float, float] | N
             if cut is not None:
                 here = SPLITS[0 if share < cut[0] else 1 if share < cut[0] + cut[1] else 2]
             if clean(text[:1000]) or clean(text):
-                yield (text,), "", here, f"{path.name}:{line}"
+                yield (text,), (), here, f"{path.name}:{line}"
             line += held.count(10)
 
 

@@ -12,6 +12,7 @@ from dougong.data.texts.caching import is_large
 from dougong.data.texts.dividing import divided
 from dougong.data.texts.features import class_names, features_of, named
 from dougong.data.texts.rows import TextData, TextRow, TextSplit, key_of
+from dougong.data.texts.several import is_list, names_of, said_aloud, with_lists
 from dougong.data.texts.strict import explained, refuse_broken
 from dougong.errors import UserError
 
@@ -33,14 +34,14 @@ TEXT_COLUMNS = (
     "sentence1",
     "tweet",
 )
-Cells = tuple[tuple[str, ...], str, str | None, str]
-"""Texts, label, split and place of a row."""
+Cells = tuple[tuple[str, ...], tuple[str, ...], str | None, str]
+"""Texts, labels, split and place of a row."""
 SECOND_COLUMNS = ("text2", "sentence2", "hypothesis", "answer", "passage", "text_b", "question2")
 
 
 def read_tables(
     files: Sequence[tuple[Path, str | None]], name: str, source: str, *, split: str | None = None, seed: int = 0,
-    text: str | Sequence[str] | None = None, label: str | None = None,
+    text: str | Sequence[str] | None = None, label: str | Sequence[str] | None = None, labels_split: str | None = None,
 ) -> TextData:  # fmt: skip
     """Labelled texts of some files, each of a split or of none.
 
@@ -51,7 +52,9 @@ def read_tables(
         split: "80/10/10", where the files have no splits.
         seed: of the split.
         text: the column of the text, or two of them; guessed by their names and contents when None.
-        label: the column of the label.
+        label: the column of the label, or columns of 0 and 1, each named after a label.
+        labels_split: the sign between the labels of a cell, where a text may have several; see
+            `dougong.data.texts.several.with_lists`.
 
     Raises:
         UserError: a file that cannot be read, a column that is not there, or a row without a label.
@@ -59,9 +62,14 @@ def read_tables(
     if is_large([path for path, _ in files]):
         from dougong.data.texts.streaming import read_large_tables
 
-        return read_large_tables(files, name, source, split=split, seed=seed, text=text, label=label)
-    tables = [(path, part, read_table(path)) for path, part in files]
-    chosen = columns_of(tables[0][2], str(tables[0][0].name), text, label)
+        return read_large_tables(
+            files, name, source, split=split, seed=seed, text=text, label=label, labels_split=labels_split
+        )
+    held = [(path, part, with_lists(read_table(path), path, label, labels_split)) for path, part in files]
+    tables = [(path, part, table) for path, part, (table, _, _) in held]
+    _, column, declared = held[0][2]
+    chosen = columns_of(tables[0][2], str(tables[0][0].name), text, column)
+    several = any(is_list(table, chosen["label"]) for _, _, table in tables)
     bare = [each for each in tables if each[1] in ("val", "test") and unlabelled(each[2], chosen["label"])]
     tables = [each for each in tables if each not in bare]
     cells: list[Cells] = []
@@ -69,15 +77,19 @@ def read_tables(
     for path, part, table in tables:
         cells += cells_of(table, path, part, chosen, empty)
     notes = [f"{len(empty)} rows without a text are left out: {shown(empty, 3)}."] if empty else []
-    classes = in_order({cell[1] for cell in cells}, class_names(features_of(tables[0][2].schema).get(chosen["label"])))
+    found = {label for cell in cells for label in cell[1]}
+    classes = declared or in_order(found, class_names(features_of(tables[0][2].schema).get(chosen["label"])))
     rows = [
-        (TextRow(texts, (classes.index(mark),), (), place, key_of(texts)), part) for texts, mark, part, place in cells
+        (TextRow(texts, tuple(sorted(classes.index(name) for name in mark)), (), place, key_of(texts)), part)
+        for texts, mark, part, place in cells
     ]
     notes[:0] = [f"{path.name} is left out: none of its rows has a label." for path, _, _ in bare]
+    given, none = sum(len(cell[1]) for cell in cells), sum(not cell[1] for cell in cells)
+    notes[:0] = said_aloud(len(cells), given, none, classes, several, source)
     notes.insert(0, "Read as " + ", ".join(f"{key}: column {value!r}" for key, value in chosen.items()) + ".")
     parts, how = divided(rows, split, seed, notes, source)
     return TextData(
-        name, source, "texts", tuple(classes), False, {key: TextSplit.of(part) for key, part in parts.items()},
+        name, source, "texts", tuple(classes), several, {key: TextSplit.of(part) for key, part in parts.items()},
         chosen, how, seed, notes,
     )  # fmt: skip
 
@@ -114,7 +126,8 @@ def cells_of(
     for wanted in chosen.values():
         if wanted not in table.column_names:
             raise UserError(path.name, f"has no column {wanted!r}", f"its columns are {shown(table.column_names)}")
-        _flat(path, table, wanted)
+        if wanted != chosen["label"] or not is_list(table, wanted):
+            _flat(path, table, wanted)
     found: list[Cells] = []
     texts = [table[chosen[key]].to_pylist() for key in ("text", "second") if key in chosen]
     labels = table[chosen["label"]].to_pylist()
@@ -122,12 +135,10 @@ def cells_of(
     for number, row in enumerate(zip(labels, own, *texts, strict=True), first):
         place = place_of(path, number)
         said = tuple("" if each is None else str(each) for each in row[2:])
-        mark = "" if row[0] is None else clean(str(row[0]))
-        if not any(each.strip() for each in said) and not mark:
+        if not any(each.strip() for each in said) and (not row[0] or not clean(str(row[0]))):
             empty.append(place)
             continue
-        if not mark:
-            raise UserError(place, "has no label", "fill it in, or take the row out")
+        mark = names_of(row[0], place)
         here = part if "split" not in chosen else named_split(str(row[1] or ""))
         if "split" in chosen and here is None:
             raise UserError(place, f"the split {row[1]!r} is none of train, val, test", "write one of these")
