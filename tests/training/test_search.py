@@ -195,6 +195,34 @@ def test_lora_and_layer_decay_are_searched_where_they_are_used(whole: Search, tm
     assert "batch_size" not in full.space  # a budget of steps does not pay for larger ones
 
 
+def test_what_a_trained_model_fixes_is_not_searched(whole: Search, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="weights of the trained model"):
+        search(str(whole.path), "digits", trials=2, space={"model.n_layers": "1..3"}, out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_odd_names_and_a_damaged_study(tmp_path: Path) -> None:
+    out = tmp_path / "a b?c=1#d%20 文"
+    found = search(SMALL, "digits", trials=1, budget="2steps", out=out)
+    assert (out / "search.db").is_file() and resume(out) == found
+    (out / "search.json").unlink()
+    (out / "search.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(UserError, match=r"search\.db: cannot be read"):
+        resume(out)
+    (out / "search.db").unlink()
+    assert tried(resume(out)) == tried(found)  # type: ignore[arg-type]
+    (out / "search.json").unlink()
+    (out / "search.yaml").write_text("[1, 2]")
+    with pytest.raises(UserError, match="holds no search"):
+        resume(out)
+
+
+def test_a_budget_of_seconds(tmp_path: Path) -> None:
+    found = search(SMALL, "digits", trials=2, budget="0.3s", evaluate_every=2, out=tmp_path / "x")
+    assert len(found.trials) == 2 and all((trial.steps or 0) > 0 for trial in found.trials)
+    assert max(max(curve) for curve in curves(found)) == 10
+
+
 SPACES: dict[str, tuple[Any, Range | Choices]] = {
     "learning_rate": ("1e-5..1e-3", Range(1e-5, 1e-3, log=True, whole=False)),
     "warmup": ("0..0.2", Range(0.0, 0.2, log=False, whole=False)),

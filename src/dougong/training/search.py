@@ -14,19 +14,16 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dougong import console
 from dougong.errors import FailureError, UserError
 from dougong.training.budget import Budget
-from dougong.training.checkpoints import write_text
 from dougong.training.config import TrainingConfig
 from dougong.training.loop import Loop, TrainingError, plan_for
 from dougong.training.run import Run, environment, folder_for, write_json
 from dougong.training.scoring import score
-from dougong.training.searched import FOUND, TERMS, Search, Trial
+from dougong.training.searched import FOUND, TERMS, Search, Trial, claim, read_terms
 from dougong.training.space import Space, default_space, is_space, parse_space, settings_of, usual, written
-from dougong.training.starting import whole
+from dougong.training.starting import OWN, initial_model, whole
 from dougong.training.study import Asked, Study
 from dougong.training.training import configure, device_for, flops_of_step, lasting, open_data_for, start
 from dougong.training.training import resume as resume_run
@@ -100,10 +97,14 @@ def search(
         chosen = default_space(base, settings, job.size("train"), job.primary)
     if not chosen:
         raise UserError("search", "every setting has its value already", "leave one open, or give it a range")
+    for key in chosen:
+        if init is not None and key.startswith("model.") and key.removeprefix("model.") not in OWN:
+            raise UserError(f"search: {key}", "is what the weights of the trained model fit", "leave it as it is")
+    initial_model(base)  # if it cannot be made, nothing is to be written
     terms |= {"space": written(chosen), "fingerprint": opened.fingerprint, "trials": trials}
     device_for(base.device)
     folder = Path(out).expanduser() if out is not None else folder_for(None, f"search-{name}")
-    _claim(folder, json.loads(json.dumps(terms)))
+    claim(folder, json.loads(json.dumps(terms)))
     return _Searching(folder, terms, chosen, usual(chosen, base), opened, job).run()
 
 
@@ -116,10 +117,7 @@ def go_on(folder: Path) -> Search:
     if (folder / FOUND).is_file():
         console.note(f"{folder} is finished: there is nothing to go on with")
         return Search.open(folder)
-    terms = _read_terms(folder)
-    threads = terms["threads"]
-    if threads != torch.get_num_threads():
-        torch.set_num_threads(threads)  # sums are cut by threads: another number rounds otherwise
+    terms = read_terms(folder)
     wanted = {key: terms[key] for key in ("budget", "seed", "task", "space", "fixed", "trials", "name")}
     return search(terms["model"], terms["data"], out=folder, **wanted, **terms["settings"])
 
@@ -174,46 +172,6 @@ def _configured(terms: Mapping[str, Any], changes: Mapping[str, Any], opened: An
 def _steps(config: TrainingConfig, job: Any) -> int | None:
     """Steps of a trial that is not ended early; None when only the clock can tell."""
     return Budget.parse(config.budget).steps(plan_for(config, job).steps, flops_of_step(config, job))
-
-
-def _read_terms(folder: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        terms = yaml.safe_load((folder / TERMS).read_text(encoding="utf-8"))
-        assert isinstance(terms, dict) and terms.keys() >= {"model", "data", "space", "trials", "threads", "settings"}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AssertionError):
-        raise UserError(str(folder / TERMS), "holds no search", "restore the file") from None
-    return terms
-
-
-def _claim(folder: Path, terms: dict[str, Any]) -> None:
-    """Make the search's folder, or take up the one that was made on the same terms; more trials are no other terms.
-
-    Raises:
-        UserError: the folder holds something else, or the data has changed.
-    """
-    import yaml
-
-    if (folder / TERMS).is_file():
-        known = _read_terms(folder)
-        if known.get("fingerprint") != terms["fingerprint"]:
-            raise UserError(terms["data"], "is not the data of this search", "restore it, or begin a new search")
-        if {**known, "trials": 0} != {**terms, "trials": 0, "threads": known["threads"]}:
-            raise UserError(str(folder), "holds a search on other terms", "give another folder by --out")
-        if terms["trials"] < known["trials"]:
-            line = f"is a search of {known['trials']} trials"
-            raise UserError(str(folder), line, "ask for as many or more, or give another folder by --out")
-        console.note(f"going on with the search in {folder}")
-        (folder / FOUND).unlink(missing_ok=True)
-    else:
-        folder_for(folder, "search")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(str(folder), f"cannot be made ({error.strerror})", "give another folder by --out") from None
-    terms = {"threads": torch.get_num_threads(), **terms}
-    write_text(folder / TERMS, yaml.safe_dump(terms, sort_keys=False, allow_unicode=True))
 
 
 class _Searching:

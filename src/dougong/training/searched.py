@@ -1,4 +1,4 @@
-"""What a search found."""
+"""What a search is made of, and what it found."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dougong import console
 from dougong.errors import UserError
-from dougong.training.run import Run
+from dougong.training.checkpoints import write_text
+from dougong.training.run import Run, folder_for
 
 TERMS = "search.yaml"
 """In a search's folder, what it is made of: it is there from the beginning."""
@@ -130,3 +133,50 @@ class Search:
 
 def _said(value: Any) -> str:
     return console.number(value) if isinstance(value, float) else str(value)
+
+
+def read_terms(folder: Path) -> dict[str, Any]:
+    """What a search is made of.
+
+    Raises:
+        UserError: its file is damaged.
+    """
+    import yaml
+
+    try:
+        terms = yaml.safe_load((folder / TERMS).read_text(encoding="utf-8"))
+        assert isinstance(terms, dict) and terms.keys() >= {"model", "data", "space", "trials", "threads", "settings"}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AssertionError):
+        raise UserError(str(folder / TERMS), "holds no search", "restore the file") from None
+    return terms
+
+
+def claim(folder: Path, terms: dict[str, Any]) -> None:
+    """Make the search's folder, or take up the one that was made on the same terms; more trials are no other terms.
+
+    Raises:
+        UserError: the folder holds something else, or the data has changed.
+    """
+    import yaml
+
+    if (folder / TERMS).is_file():
+        known = read_terms(folder)
+        if known.get("fingerprint") != terms["fingerprint"]:
+            raise UserError(terms["data"], "is not the data of this search", "restore it, or begin a new search")
+        if {**known, "trials": 0} != {**terms, "trials": 0, "threads": known["threads"]}:
+            raise UserError(str(folder), "holds a search on other terms", "give another folder by --out")
+        if terms["trials"] < known["trials"]:
+            line = f"is a search of {known['trials']} trials"
+            raise UserError(str(folder), line, "ask for as many or more, or give another folder by --out")
+        console.note(f"going on with the search in {folder}")
+        if known["threads"] != torch.get_num_threads():
+            torch.set_num_threads(known["threads"])  # sums are cut by threads: another number rounds otherwise
+        (folder / FOUND).unlink(missing_ok=True)
+    else:
+        folder_for(folder, "search")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(str(folder), f"cannot be made ({error.strerror})", "give another folder by --out") from None
+    terms = {"threads": torch.get_num_threads(), **terms}
+    write_text(folder / TERMS, yaml.safe_dump(terms, sort_keys=False, allow_unicode=True))

@@ -33,6 +33,9 @@ KEPT = frozenset(
 COUNTED = frozenset(("tokenizer", "vocab_size", "max_length", "text", "label"))
 """Settings that change what a loss a token is counted over."""
 
+SMOOTHED = ("accuracy", "micro_f1", "f1", "bleu")
+"""Primary metrics of answers that are classes or tokens, whose truth can be smoothed; a loss would not gain by it."""
+
 
 @dataclass(frozen=True)
 class Range:
@@ -138,7 +141,7 @@ def default_space(config: TrainingConfig, given: Mapping[str, Any], samples: int
         space["batch_size"] = Choices(tuple(sorted(sizes)))
     space["weight_decay"] = Range(0.001, 0.3, log=True, whole=False)
     space["warmup"] = Range(0.0, 0.2, log=False, whole=False)
-    if primary != "loss":
+    if primary in SMOOTHED:
         space["label_smoothing"] = Range(0.0, 0.2, log=False, whole=False)
     if config.init is not None and config.tune == "full":
         space["layer_decay"] = Range(0.6, 1.0, log=False, whole=False)
