@@ -22,6 +22,8 @@ _TWICE = re.compile(
 )
 """A letter as UTF-8 begins it, read as Windows-1252, and one as UTF-8 goes on."""
 
+ROUNDS = 8
+"""After which what is still not mended stays."""
 SCRIPTS = {
     "Latin": "A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u1e00-\u1eff",
     "Greek": "\u0370-\u0373\u0376-\u03ff\u1f00-\u1fff",
@@ -77,8 +79,13 @@ def judge(text: str, place: str) -> Judged:
     if text.isascii() and not _HIDDEN.search(text) and len(text) < HUGE:
         return Judged(text, [], "Latin" if _ASCII.search(text) else "")
     faults: list[Fault] = []
-    for step in (_read_twice, _lost, _hidden, _alike):
-        text = step(text, place, faults)
+    for _ in range(ROUNDS):  # what one step mends may show what another has to
+        before = text
+        for step in (_read_twice, _lost, _hidden, _alike):
+            text = step(text, place, faults)
+        if text == before:
+            break
+    faults = list({fault.kind: fault for fault in reversed(faults)}.values())[::-1]
     if len(text) >= HUGE:
         what = f"holds one text of {len(text):,} characters: {said(text)}"
         remedy = "look whether line ends or quotes are missing; training cuts it at the model's length"
