@@ -106,6 +106,8 @@ class SentenceEmbedding(TextTask):
         made, line = tokenizer_for(tokenizer, texts, vocab_size)
         notes = [line]
         kept, size, lower = _kept(source)
+        if kept is not None and size is None:  # where the tokenizer's files say it
+            size = made.max_length
         if lower:
             from dougong.interop.vocabulary import in_lower_case
 
@@ -249,7 +251,8 @@ class SentenceEmbedding(TextTask):
         """
         from dougong.data.tokenizing import Tokenizer
 
-        return cls(Tokenizer.open(folder), length_said(description), Measure.of(description))
+        measure, most = Measure.of(description), length_said(description)
+        return cls(Tokenizer.open(folder), most, measure)
 
     def on(self, data: TextData) -> SentenceEmbedding:
         """The same task, with its tokenizer and its way of pooling, on other texts.
