@@ -450,6 +450,14 @@ def test_models_are_compared(folder: Path, tmp_path: Path) -> None:
     assert flops[found.rows[0].name] == pytest.approx(3 * bert, rel=0.35)  # both texts of each pair are paid for
 
 
+def test_parts_of_a_batch_are_said_to_be_fewer_to_tell_apart(folder: Path, scored: Path) -> None:
+    for source, said in ((folder, True), (scored, False)):
+        settings = {key: value for key, value in QUIET.items() if key != "task"}
+        opened = open_data(source, kind="sentences")
+        lines = configure(BERT, opened, source, task="sentence-embedding", fixed=None, accumulate=2, **settings)[2]
+        assert any(line.startswith("accumulate: a text is told apart") for line in lines) == said
+
+
 def test_on_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "gru", "--data", str(folder), "--task", "sentence-embedding", "--budget", "2steps", "--out"]
     more = ["pooling=last", "temperature=0.1", "vocab_size=120", "tensorboard=false", "model.d_model=16"]

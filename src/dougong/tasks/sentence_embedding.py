@@ -143,6 +143,11 @@ class SentenceEmbedding(TextTask):
         """The room that each sample takes in a batch: twice the tokens of its longer text."""
         return [2 * max(map(len, pair)) for pair in self.rows(split).tokens]
 
+    @property
+    def against_batch(self) -> bool:
+        """Whether a sample's loss depends on the others of its batch, so that parts of a batch are not the same."""
+        return self.measure.learns != "scored"
+
     def weight(self, batch: Batch) -> float:
         """What the mean of a batch is over: pairs."""
         return len(batch)

@@ -105,6 +105,8 @@ def configure(
     config, choices = draft.model_copy(update={"model": fitted, "task": job.name}).completed(
         job.size("train"), lengths_of(job)
     )
+    if config.accumulate > 1 and getattr(job, "against_batch", False):
+        choices.append("accumulate: a text is told apart from those of its part of the batch, not of the whole batch")
     weights = getattr(job, "class_weights", None)
     weighed = [] if weights is None else [said_weights(weights, job.classes)]  # type: ignore[attr-defined]
     return config, job, [*opened.notes, *lines, *choices, *weighed]
