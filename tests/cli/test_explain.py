@@ -23,7 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.append(f"the <i>film</i> {number // 2} was {WORDS[label][number // 2 % 3]} 很 today,{label}")
     (folder / "all.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     model = json.dumps({"architecture": "textcnn", "d_model": 16, "n_filters": 8})
-    words = ["train", model, "--data", str(folder / "all.csv"), "--budget", "120steps", "--out", str(folder / "run")]
+    words = ["train", model, "--data", str(folder / "all.csv"), "--budget", "300steps", "--out", str(folder / "run")]
     assert execute([*words, "learning_rate=1e-2", "vocab_size=150"]) == 0
     return folder / "run"
 
@@ -49,13 +49,13 @@ def test_a_text_in_words(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("way", ["place", "option", "file"])
 def test_ways_to_give_a_text(way: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "one.txt").write_text("\nthe film was 很 splendid\n", encoding="utf-8")
-    text = "the film was 很 splendid"
+    (tmp_path / "one.txt").write_text("\nthe film was splendid 很 today\n", encoding="utf-8")
+    text = "the film was splendid 很 today"
     words = {"place": [text], "option": ["--text", text], "file": [str(tmp_path / "one.txt")]}[way]
     out = tmp_path / "why.html"
     found = asked(["explain", str(run), *words, "--method", "occlusion", "--out", str(out)], capsys)
     assert found["texts"] == [text] and found["target"]["name"] == "good"
-    best = found["units"]["names"][max(range(5), key=lambda place: found["scores"][place])]
+    best = found["units"]["names"][max(range(6), key=lambda place: found["scores"][place])]
     assert best == "splendid" and "splendid</span>" in out.read_text(encoding="utf-8")
 
 

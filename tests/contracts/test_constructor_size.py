@@ -33,7 +33,10 @@ def constructors(module: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 def parameters(made: Callable[..., Any]) -> list[str]:
     """The names of what must or may be given, without self."""
-    return list(inspect.signature(made).parameters)
+    try:
+        return list(inspect.signature(made).parameters)
+    except ValueError:  # a class of Python's own C code stands above it, and it adds no constructor
+        return []
 
 
 def everything() -> dict[str, Callable[..., Any]]:

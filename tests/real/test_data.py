@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from dougong.cli.app import execute
-from dougong.data import check, open_data
+from dougong.data import check, open_data, read_images
 from dougong.data.images import ImageData
 from dougong.errors import UserError
 from dougong.tasks import task_for
@@ -152,7 +152,36 @@ def test_a_batch_takes_a_small_share_of_a_step(task: ImageClassification) -> Non
         ("camvid/classes.txt", "is no kind of data that is read"),
     ],
 )
-def test_data_of_other_tasks_is_refused_in_a_line(
+def test_texts_are_no_pictures(inside: str, said: str, root: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        read_images(root / inside)
+
+
+@pytest.mark.parametrize(
+    ("inside", "said"),
+    [
+        ("sst2", "6920"),
+        ("chnsenticorp", "6212"),
+        ("wnut17", "person"),
+        ("tinyshakespeare/input.txt", "1 document"),
+    ],
+)
+def test_the_doctor_finds_no_error_in_texts_as_they_are_published(
+    inside: str, said: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their repeated sentences and hidden characters are warnings."""
+    assert execute(["check", str(root / inside), "--limit", "0"]) == 0
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("inside", "said"),
+    [
+        ("video_games/interactions.csv", "has no label column, only user_id, item_id, timestamp"),
+        ("camvid/classes.txt", "is too short to be cut in three (84 characters)"),
+    ],
+)
+def test_what_cannot_be_learnt_from_is_refused_in_a_line(
     inside: str, said: str, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert execute(["check", str(root / inside), "--json"]) == 2
