@@ -11,6 +11,7 @@ from dougong.data.names import SPLIT_COLUMNS, SPLIT_NAMES, shown
 from dougong.data.tagging import recognise
 from dougong.data.texts import corpus, opening, pairs, tables, tagged
 from dougong.data.texts.case import Case
+from dougong.data.texts.decoding import known_codec
 from dougong.data.texts.lined import PairSheet, TaggedSheet, TextSheet
 from dougong.data.texts.opened import OpenedSheet
 from dougong.data.texts.sheets import Sheet, said
@@ -35,8 +36,9 @@ def open_case(
         codec: the encoding of all files.
 
     Raises:
-        UserError: it holds no texts.
+        UserError: it holds no texts, or there is no such encoding.
     """
+    codec = codec and known_codec(codec)
     found = opening.kind_of(source, kind)
     path = opening._inner(source)
     if found is None or path is None:

@@ -101,7 +101,7 @@ def write_cleaned(source: str | Path, folder: str | Path, found: TextExamination
             f"--fix {folder}", f"{source} holds tables of tags or Arrow files, of which no copy is written",
             "save it as CSV, JSON Lines or CoNLL columns",
         )  # fmt: skip
-    stops = ("unreadable", "columns", "binary") if case.sheets else ("refused",)
+    stops = ("unreadable", "columns", "binary", *(() if case.sheets else ("refused",)))
     barred = [fault for fault in found.faults if fault.kind in stops and fault.severity == "error" and not fault.fix]
     if barred:
         raise UserError(barred[0].where, f"{barred[0].what}; so no copy is written", barred[0].remedy)

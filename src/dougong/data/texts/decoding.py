@@ -81,7 +81,7 @@ def look_at(path: Path, codec: str | None = None) -> Encoded:
             file.seek(0)
             start = file.read(BLOCK)
             if codec is not None:
-                return Encoded(_known(codec), mark=mark is not None)
+                return Encoded(known_codec(codec), mark=mark is not None)
             zeros = start.count(0)
             if zeros > 0.05 * len(start):
                 wide = _wide(start)
@@ -137,7 +137,12 @@ def decoded(held: bytes, encoded: Encoded) -> str:
         return held.decode("latin-1") if encoded.codec == "cp1252" else held.decode(encoded.codec, "replace")
 
 
-def _known(codec: str) -> str:
+def known_codec(codec: str) -> str:
+    """Python's name of an encoding.
+
+    Raises:
+        UserError: there is none of that name.
+    """
     try:
         return codecs.lookup(codec).name
     except LookupError:
