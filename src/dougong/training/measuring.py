@@ -12,9 +12,7 @@ from torch import nn
 
 
 @torch.no_grad()
-def latency(
-    models: dict[str, nn.Module], batch: int, rounds: int = 15, length: int | None = None
-) -> dict[str, float]:
+def latency(models: dict[str, nn.Module], batch: int, rounds: int = 15, length: int | None = None) -> dict[str, float]:
     """Median seconds of a forward pass of each model, run in turns so that all meet the same machine.
 
     Args:
