@@ -37,6 +37,9 @@ def explain(
     text: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="A text; twice for a pair of texts.")] = None,
     method: Annotated[str, typer.Option(help="auto, attention, rollout, integrated-gradients or occlusion.")] = "auto",
     target: Annotated[str | None, typer.Option(help="The class to explain; the predicted one by default.")] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="WORD", help="Of tags and language: the word asked about, or its number.")
+    ] = None,
     out: Annotated[str | None, typer.Option(metavar="FILE", help="Where to draw it: .png, .html or .json.")] = None,
     seed: Annotated[int, typer.Option(help="Of the checks.")] = 0,
 ) -> dict[str, Any]:
@@ -52,11 +55,13 @@ def explain(
         raise UserError("--text", "stands beside INPUT", "give one of them")
     asked: dict[str, Any] = {"method": method, "target": target, "seed": seed}
     if input is None and not text:
+        if at is not None:
+            raise UserError("--at", "is asked of one text", "give the text")
         return samples(run, out, asked)
     sample = what_is_meant(run, input, text)
     from dougong.explain import explain as ask
 
-    explanation = ask(run, sample, **asked)
+    explanation = ask(run, sample, at=int(at) if at is not None and at.isdecimal() else at, **asked)
     show(explanation, " / ".join(sample) if isinstance(sample, tuple) else sample)
     if out is not None:
         explanation.save(out)
@@ -154,9 +159,9 @@ def show(explanation: Explanation, name: str) -> None:
     """One explanation: the class, the coloured text, the highest scores and the checks, in lines."""
     goal = explanation.target
     short = name if len(name) <= 60 else f"{name[:57]}..."
-    console.say(
-        f"{printable(short)}: {goal.name} {console.percent(goal.probability)}, explained by {explanation.method}"
-    )
+    about = f"{goal.about} is " if goal.about else ""
+    said = f"{printable(short)}: {about}{printable(goal.name)} {console.percent(goal.probability)}"
+    console.say(f"{said}, explained by {explanation.method}")
     if explanation.texts:
         coloured(explanation)
         from dougong.explain.passages import strongest

@@ -18,6 +18,7 @@ def explain(
     *,
     method: str = "auto",
     target: int | str | None = None,
+    at: int | str | None = None,
     task: Any = None,
     layers: Sequence[int] | None = None,
     heads: Sequence[int] | None = None,
@@ -27,12 +28,15 @@ def explain(
     """Why the model gives this input this class.
 
     Args:
-        model: a classifier: a module, a run, or the path of a run or model folder.
+        model: a classifier, or a model of tags or of language: a module, a run, or the path of a run or model folder.
         inputs: one sample: the path of a picture, a PIL image, an array, a text, a pair of texts as a tuple, or a
             prepared tensor, (3, h, w) for pictures.
         method: "integrated-gradients" or "occlusion" (every model; what each part adds to the class), "attention" or
             "rollout" (models with attention; where it looks); "auto" is integrated-gradients.
-        target: number or name of the class; the most probable one by default.
+        target: number or name of the class, tag or token; the most probable one by default.
+        at: the word that is asked about, itself or its number from 1, of a model that answers at each: whose tag, or
+            how it was foreseen; of several masks, the mask's number. The surest tag that is not O, what follows the
+            text, or the first mask when None.
         task: how inputs are prepared, where the model does not say it.
         layers: for attention: numbers of the layers, from 0, negative ones from the end; the last one by default.
         heads: for attention and rollout: numbers of the heads; all by default.
@@ -45,7 +49,7 @@ def explain(
     from dougong.explain.checks import deletion, randomised_weights
     from dougong.explain.finding import Ask
     from dougong.explain.methods import AUTO, METHODS
-    from dougong.explain.opening import class_names, make_subject, open_model, picture_seen, prepare
+    from dougong.explain.opening import class_names, make_subject, named, open_model, picture_seen, prepare
     from dougong.explain.subject import evaluation
 
     if method not in METHODS and method != "auto":
@@ -53,12 +57,10 @@ def explain(
     name = AUTO if method == "auto" else method
     module, task = open_model(model, task)
     classes = class_names(task)
-    sample = prepare(inputs, task)
     ask = Ask(layers, heads, rows)
     with evaluation(module):
-        subject = make_subject(
-            module, sample.inputs, classes, target, bool(getattr(task, "several", False)), sample.passage
-        )
+        sample = prepare(inputs, task, module, at)
+        subject = make_subject(module, sample, classes, named(task, target), bool(getattr(task, "several", False)))
         finding = METHODS[name](subject, ask)
         deleted, curves = deletion(subject, finding.units, finding.scores, seed)
         randomised = randomised_weights(subject, finding, METHODS[name], ask, seed)

@@ -27,11 +27,13 @@ class Target:
         index: of the class.
         name: of the class.
         probability: that the model gives it.
+        about: what it is an answer about, where that is not the whole input: the tag of a word, what follows.
     """
 
     index: int
     name: str
     probability: float
+    about: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +167,7 @@ class Explanation:
             "texts": list(self.texts),
             "target": {
                 "index": self.target.index, "name": self.target.name, "probability": self.target.probability,
+                "about": self.target.about,
             },
             "method": self.method,
             "meaning": self.meaning,

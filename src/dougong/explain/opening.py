@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from dougong.errors import UserError, unknown
 from dougong.explain.explanation import Target
 from dougong.explain.pictures import PictureSubject
+from dougong.explain.places import KINDS, At, answer_named, answers, placed
 from dougong.explain.subject import Subject, embed, logits, shares
 from dougong.explain.texts import Passage, TextSubject, empty_text, read_passage, texts_of
 
-TASKS = ("image-classification", "text-classification")
+TASKS = ("image-classification", "text-classification", *KINDS)
 
 
 def open_model(model: Any, task: Any = None) -> tuple[nn.Module, Any]:
@@ -52,20 +53,34 @@ def described_task(folder: Path) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One prepared sample. Args: inputs: (1, ...); source: its name; passage: of a text, its words."""
+    """One prepared sample.
+
+    Args:
+        inputs: (1, ...).
+        source: its name.
+        passage: of a text, its words.
+        place: the token whose answer is explained, of a model that answers at each.
+        about: what that answer is about, in words.
+        index: of the answer, where it follows from the place.
+    """
 
     inputs: Tensor
     source: str = ""
     passage: Passage | None = None
+    place: int | None = None
+    about: str = ""
+    index: int | None = None
 
 
-def prepare(raw: Any, task: Any) -> Sample:
+def prepare(raw: Any, task: Any, model: nn.Module, at: At = None) -> Sample:
     """One prepared sample.
 
     Args:
         raw: the path of a picture, a PIL image, an array, a text, a pair of texts, or a prepared tensor with or without
             a batch axis.
         task: that prepares what is not a tensor.
+        model: that answers.
+        at: the word that is asked about, of a model that answers at each; see `dougong.explain.places.placed`.
 
     Raises:
         UserError: several samples, nothing that says how to prepare this one, or a text without words.
@@ -81,6 +96,11 @@ def prepare(raw: Any, task: Any) -> Sample:
             "inputs", "this model does not say how its inputs are prepared",
             "give a run or a folder with task.json, or task=..., or a prepared tensor",
         )  # fmt: skip
+    if task.name in KINDS:
+        found = placed(task, model, raw, at)
+        return Sample(found.inputs, "", found.passage, found.place, found.about, found.index)
+    if at is not None:
+        raise UserError(f"at={at}", f"{task.name} answers about the whole input", "leave it out")
     batch = task.prepare(raw)
     if len(batch.inputs[0]) != 1:
         raise UserError("inputs", f"{len(batch.inputs[0])} samples at once", "explain one at a time")
@@ -90,40 +110,41 @@ def prepare(raw: Any, task: Any) -> Sample:
     return Sample(batch.inputs[0], str(raw) if isinstance(raw, str | Path) else "")
 
 
+def named(task: Any, target: int | str | None) -> int | str | None:
+    """The target as a number, where a task of language names a token by a word."""
+    return answer_named(task, target) if getattr(task, "name", None) in KINDS else target
+
+
 def class_names(task: Any) -> tuple[str, ...]:
     """The classes' names as the task describes them; none without a task.
 
     Raises:
-        UserError: a task that answers with more than one class of the whole input.
+        UserError: a task whose answers are no classes, tags or tokens.
     """
     name = getattr(task, "name", TASKS[0])
     if name not in TASKS:
         raise UserError(
             str(name),
-            "does not answer with one class, so there is nothing to explain",
+            "does not answer with classes, tags or tokens, so there is nothing to explain",
             f"ask about {' or '.join(TASKS)}",
         )
+    if name in KINDS:
+        return answers(task)
     return tuple(str(name) for name in task.describe().get("classes", ())) if task is not None else ()
 
 
 @torch.no_grad()
 def make_subject(
-    model: nn.Module,
-    inputs: Tensor,
-    classes: tuple[str, ...],
-    target: int | str | None,
-    several: bool = False,
-    passage: Passage | None = None,
+    model: nn.Module, sample: Sample | Tensor, classes: tuple[str, ...], target: int | str | None, several: bool = False
 ) -> Subject:
     """The question that is asked, with the model already in evaluation mode.
 
     Args:
         model: a classifier.
-        inputs: one prepared sample, (1, ...).
+        sample: what it is asked about; for what is no text, its tensor (1, ...) will do.
         classes: their names, if known.
         target: number or name of the class; the most probable one by default.
         several: classes stand side by side, each with a probability of its own.
-        passage: the words of a text, if it is one.
 
     Raises:
         UserError: a kind of model that is not explained yet, or a class that is not there.
@@ -131,19 +152,21 @@ def make_subject(
     kind = str(getattr(model, "input_kind", ""))
     if kind.endswith("_pair"):
         raise UserError("model", "a model of two sequences answers with no class", "give a classifier")
-    first = next(model.parameters(), inputs)
-    inputs = inputs.to(first.device)
+    asked = Sample(sample) if isinstance(sample, Tensor) else sample
+    first = next(model.parameters(), asked.inputs)
+    inputs, passage, place = asked.inputs.to(first.device), asked.passage, asked.place
     if inputs.is_floating_point():
         inputs = inputs.to(first.dtype)
         points = inputs
     else:
         points = embed(model, inputs)
-    scores = logits(model, inputs, points)[0]
-    index = find_class(target, classes, scores)
+    scores = logits(model, inputs, points, place)[0]
+    index = find_class(asked.index if target is None else target, classes, scores)
     name = classes[index] if index < len(classes) else str(index)
-    found = Target(index, name, float(shares(scores, several)[index]))
+    found = Target(index, name, float(shares(scores, several)[index]), asked.about)
     if passage is not None:
-        return TextSubject(model, inputs, points, empty_text(points, passage), classes, found, several, passage)
+        empty = empty_text(points, passage)
+        return TextSubject(model, inputs, points, empty, classes, found, several, place, passage)
     kind_of = PictureSubject if inputs.dim() == 4 else Subject
     return kind_of(model, inputs, points, torch.zeros_like(points), classes, found, several)
 

@@ -44,7 +44,7 @@ def image(picture: np.ndarray, words: str) -> str:
 def explanation_page(explanation: Explanation) -> str:
     """One explanation as a whole page."""
     target = explanation.target
-    title = f"Why “{target.name}”?"
+    title = f"Why “{target.name}”?" if not target.about else f"Why “{target.name}” as {target.about}?"
     source = f" Input: <code>{escape(explanation.source)}</code>." if explanation.source else ""
     head = f"<h1>{escape(title)}</h1><p>The model gives it {target.probability:.1%}.{source}</p>"
     return page(title, head + explanation_part(explanation))

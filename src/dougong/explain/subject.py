@@ -32,6 +32,8 @@ NO_CLASSES = {
     MaskedLanguage: "it answers at each token, not with one class",
 }
 
+AT_TOKENS = (Tag, MaskedLanguage)
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
@@ -45,6 +47,7 @@ class Subject:
         classes: names of the classes; empty when unknown.
         target: the class that is explained.
         several: classes stand side by side, each with a sigmoid of its own; else one is chosen by softmax.
+        place: the token whose answer is explained, of a model that answers at each; None for an answer of the whole.
     """
 
     model: nn.Module
@@ -54,6 +57,7 @@ class Subject:
     classes: tuple[str, ...]
     target: Target
     several: bool = False
+    place: int | None = None
 
     @property
     def nothing(self) -> str:
@@ -93,7 +97,7 @@ class Subject:
 
     def logits(self, points: Tensor) -> Tensor:
         """Points (N, ...) to the classes' scores before softmax, (N, C)."""
-        return logits(self.model, self.inputs, points)
+        return logits(self.model, self.inputs, points, self.place)
 
     def evidence(self, points: Tensor) -> Tensor:
         """Points (N, ...) to the evidence for the target, (N,): its logit less the mean of all logits.
@@ -153,7 +157,9 @@ class Subject:
         return seen @ (owner[:, None] == np.arange(len(units))).astype(seen.dtype)
 
     def readout(self) -> list[int] | None:
-        """The rows that the classifier reads: the class token, the last token; None for all of them."""
+        """The rows that the answer is read at: the class token, the last token, a place; None for all of them."""
+        if self.place is not None:
+            return [self.place % len(self.read_by(self.patches()))]
         pool = getattr(getattr(self.model, "head", None), "pool", None)
         if isinstance(pool, First | Pooler):
             return [0]
@@ -170,15 +176,21 @@ def shares(scores: Tensor, several: bool) -> Tensor:
     return wide.sigmoid() if several else wide.softmax(-1)
 
 
-def logits(model: nn.Module, inputs: Tensor, points: Tensor) -> Tensor:
+def logits(model: nn.Module, inputs: Tensor, points: Tensor, place: int | None = None) -> Tensor:
     """The model's scores (N, C) for points (N, ...) put in the place of the inputs, or of their embeddings.
+
+    Args:
+        model: in evaluation mode.
+        inputs: one sample, (1, ...).
+        points: that it is to see.
+        place: the token whose scores are meant, of a model that answers at each; the last one when None.
 
     Raises:
         UserError: the model gives no scores for classes.
     """
     head = getattr(model, "head", None)
     for kind, why in NO_CLASSES.items():
-        if isinstance(head, kind):
+        if isinstance(head, kind) and (place is None or kind not in AT_TOKENS):
             raise UserError("model", why, "give a classifier")
     if inputs.is_floating_point():
         output = model(points)
@@ -188,7 +200,7 @@ def logits(model: nn.Module, inputs: Tensor, points: Tensor) -> Tensor:
     scores = getattr(output, "logits", output)
     if not isinstance(scores, Tensor) or scores.dim() not in (2, 3):
         raise UserError("model", "it gives no scores for classes, so there is nothing to explain", "give a classifier")
-    return scores[:, -1] if scores.dim() == 3 else scores
+    return scores[:, -1 if place is None else place] if scores.dim() == 3 else scores
 
 
 @torch.no_grad()

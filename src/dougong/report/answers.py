@@ -11,13 +11,16 @@ from torch import nn
 
 from dougong.errors import UserError
 from dougong.explain.subject import evaluation
-from dougong.report.examples import explanations
+from dougong.explain.texts import TOO_FEW
+from dougong.report.examples import Question, explained, explanations
 from dougong.report.neighbours import of_sentences
 from dougong.report.parts import WORST, confusion_part, mistakes_part
 from dougong.report.predictions import LONGEST_TEXT, predict_split
 from dougong.report.tables import table, tabs
 from dougong.training.scoring import score
 
+EXPLAINED = 160
+"""Characters of a text before a word that is explained."""
 WRITTEN = 300
 """Tokens of each text that a language model writes for its report."""
 
@@ -49,6 +52,7 @@ def of_classes(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
 def of_tags(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
     """Scores of each type of entity, and the sentences with most mistakes."""
     types, sentences = {}, {}
+    asked = _tags_to_explain(models, task)
     for name, model in models.items():
         _, metrics = score(model, task, "test")
         rows = [
@@ -57,7 +61,32 @@ def of_tags(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
         ]
         types[name] = table(["type", "precision", "recall", "F1", "true entities"], rows)
         sentences[name] = _sentences(model, task)
-    return {"Entities by type": tabs("types", types), "Sentences with most mistakes": tabs("sentences", sentences)}
+    return {
+        "Entities by type": tabs("types", types),
+        "Sentences with most mistakes": tabs("sentences", sentences),
+        "Explanations": explained(models, task, asked),
+    }
+
+
+@torch.no_grad()
+def _tags_to_explain(models: Mapping[str, nn.Module], task: Any) -> list[Question]:
+    """Words of test sentences: one that the first model tags right, and two that it does not."""
+    model = next(iter(models.values()))
+    found: dict[bool, list[Question]] = {True: [], False: []}
+    with evaluation(model):
+        for indices in torch.arange(task.size("test")).split(64):
+            batch = task.batch("test", indices, train=False, epoch=0, seed=0)
+            for one, (tags, _) in zip(batch.truth, task.tags(model(*batch.inputs), batch), strict=True):
+                words = list(one.row.texts)
+                for word, (true, given) in enumerate(zip(one.row.tags, tags, strict=True)):
+                    read = word in set(one.words)
+                    if read and given != "O" and (true == given or true != "O") and len(words) > TOO_FEW:
+                        why = f"The tag of “{words[word]}” is {true}"
+                        found[true == given].append(Question(words, word + 1, why, one.row.where, true))
+                        break
+            if len(found[True]) >= 1 and len(found[False]) >= 2:
+                break
+    return [*found[True][:1], *found[False][:2]]
 
 
 @torch.no_grad()
@@ -104,10 +133,17 @@ def of_language(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
             continue
         text = f"<b>{escape(task.tokenizer.decode(begin))}</b>{escape(found.text)}"
         written[name] = f'<pre style="white-space:pre-wrap">{text}</pre>'
+    text, asked = task.data.splits["test"][0].texts[0], []
+    for share in (0.25, 0.5, 0.75):  # so far into the test text
+        middle = int(share * len(text))
+        words = text[max(0, middle - EXPLAINED) : middle].split(" ")[1:-1]
+        if len(words) > TOO_FEW:
+            asked.append(Question(" ".join(words), None, "What follows", "the test text", None))
     note = (
         f'<p class="note">After the words in bold, from the test text; temperature 0.8, at most {WRITTEN} tokens.</p>'
     )
-    return {"What it writes": note + tabs("written", written)} if written else {}
+    parts = {"What it writes": note + tabs("written", written)} if written else {}
+    return {**parts, "Explanations": explained(models, task, asked)} if asked else parts
 
 
 def of_pairs(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -114,6 +115,52 @@ def explanations(
     return "".join(parts)
 
 
+@dataclass(frozen=True)
+class Question:
+    """An answer at a token that is to be explained. Args: text: or its words; at: as `explain` takes it; why: it is
+    shown; where: the text is from; true: the right answer, if known."""
+
+    text: Any
+    at: int | None
+    why: str
+    where: str
+    true: str | None
+
+
+def explained(models: Mapping[str, nn.Module], task: Any, asked: Sequence[Question]) -> str:
+    """Answers at tokens explained, of every model, each with its checks.
+
+    Args:
+        models: by name.
+        task: that all of them learnt.
+        asked: about which answers.
+    """
+    parts, started, slowest, left_out = [introduction(True)], time.monotonic(), 0.0, 0
+    for number, one in enumerate(asked):
+        blocks, heats = {}, []
+        for name, model in list(models.items())[:MOST_MODELS]:
+            for method in methods_for(model):
+                begun = time.monotonic()
+                if begun - started + slowest > PATIENCE:
+                    left_out += 1
+                    continue
+                try:
+                    found = explain(model, one.text, method=method, task=task, at=one.at)
+                except UserError:  # as a model of language that hides words, and is given none hidden
+                    continue
+                slowest = max(slowest, time.monotonic() - begun)
+                heats.append(small_heat(name, found, None if one.true is None else found.target.name == one.true))
+                blocks[f"{name}, {method}"] = explanation_part(found)
+        if heats:
+            body = f'<div class="explained-text">{"".join(heats)}</div>'
+            more = f"<summary>checks and deletion curves</summary>{tabs(f'why-{number}', blocks)}"
+            where = f' <span class="faint">{escape(one.where)}</span>'
+            parts.append(f"<h3>{escape(one.why)}</h3><p>{where}</p>{body}<details>{more}</details>")
+    if left_out:
+        parts.append(f'<p class="note">{left_out} more were left out: one takes up to {slowest:.0f} s here.</p>')
+    return "".join(parts) if len(parts) > 1 else "<p>There was nothing to explain.</p>"
+
+
 def introduction(texts: bool) -> str:
     """How to read what follows."""
     whole, part = ("text", "words") if texts else ("picture", "patches")
@@ -142,7 +189,7 @@ def sample_of(task: Any, split: str, number: int) -> Tensor | tuple[str, ...]:
     return task.batch(split, torch.tensor([number]), train=False, epoch=0, seed=0).inputs[0]
 
 
-def small_heat(name: str, found: Explanation, right: bool) -> str:
+def small_heat(name: str, found: Explanation, right: bool | None) -> str:
     """A heat map or a coloured text with whose it is, what it explains, and how many checks it passed."""
     seen = found.picture_seen
     passed, of = sum(check.passed for check in found.checks.values()), len(found.checks)
@@ -151,7 +198,7 @@ def small_heat(name: str, found: Explanation, right: bool) -> str:
         f'<span class="failed">failed: {escape(failed)}</span>'
     )  # fmt: skip
     said = f"<b>{escape(name)}</b> says {escape(found.target.name)} ({found.target.probability:.1%}), "
-    said += "right" if right else "wrong"
+    said = said[:-2] if right is None else said + ("right" if right else "wrong")
     if seen is None:
         caption = f"{said}; {escape(found.method)}; {verdict}"
         return f"<figure>{passages.html(found)}<figcaption>{caption}</figcaption></figure>"

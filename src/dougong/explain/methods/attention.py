@@ -42,7 +42,7 @@ def attention(subject: Subject, ask: Ask) -> Finding:
     return Finding(
         units=units,
         scores=scores,
-        meaning=f"the attention that {origin(ask.rows, readout)} pays to each {units.kind}, "
+        meaning=f"the attention that {origin(ask.rows, readout, subject.place)} pays to each {units.kind}, "
         f"mean of {len(maps)} map{'s' if len(maps) > 1 else ''}",
         checks={"reproduction": reproduction(errors, layers[0].output.dtype, "the layer" + "s" * (len(errors) > 1))},
         maps=tuple(maps),
@@ -53,10 +53,12 @@ def attention(subject: Subject, ask: Ask) -> Finding:
     )
 
 
-def origin(rows: object, readout: list[int] | None) -> str:
+def origin(rows: object, readout: list[int] | None, place: int | None = None) -> str:
     """Who looks, in words."""
     if rows is not None:
         return "the chosen rows"
+    if place is not None:
+        return "the last token" if place == -1 else "the token that answers"
     if readout is None:
         return "the average position"
     return {0: "the class token", -1: "the last position"}.get(readout[0], "the average position")

@@ -47,10 +47,11 @@ def rollout(subject: Subject, ask: Ask) -> Finding:
     ]
     if (subject.read_by(units) < 0).any():
         notes.append(f"{kept:.0%} of the flow comes from special tokens, as the class token, and is not drawn.")
+    whose = origin(ask.rows, readout, subject.place)
     return Finding(
         units=units,
         scores=scores,
-        meaning=f"the share of {origin(ask.rows, readout)} that came from each {units.kind}, through all layers",
+        meaning=f"the share of {whose} that came from each {units.kind}, through all layers",
         checks={"reproduction": reproduction(errors, layers[0].output.dtype, f"all {len(layers)} layers")},
         notes=tuple(notes),
     )

@@ -1,0 +1,175 @@
+"""Models that answer at each token: which of their answers is explained, and of which text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dougong.data.tokenizing.encoding import Encoding
+from dougong.errors import UserError, unknown
+from dougong.explain.texts import Passage, read_passage
+
+At = int | str | None
+"""A word, or its number from 1; chosen when None."""
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A text and the token at which its answer is read.
+
+    Args:
+        inputs: tokens (1, L).
+        passage: their words.
+        place: of the token; -1 for the last one.
+        about: what the answer is about, in words.
+        index: of the answer that is explained; the most probable one when None.
+    """
+
+    inputs: Tensor
+    passage: Passage
+    place: int
+    about: str
+    index: int | None = None
+
+
+def placed(task: Any, model: nn.Module, text: Any, at: At = None) -> Placed:
+    """The place of a text that is asked about.
+
+    Args:
+        task: "token-classification", "causal-language" or "masked-language".
+        model: asked where ``at`` is None: the surest tag that is not O, the first mask, or what follows the text.
+        text: running text; for tags also a list of words.
+        at: a word; for masked language the number of the mask.
+
+    Raises:
+        UserError: no text, a text without words, or a word that is not there.
+    """
+    if isinstance(text, tuple) and len(text) == 1:
+        text = text[0]
+    return KINDS[task.name](task, model, text, at)
+
+
+def of_tags(task: Any, model: nn.Module, text: Any, at: At) -> Placed:
+    """The tag of a word, at its first piece."""
+    batch = task.prepare([text])
+    one = batch.truth[0]
+    words, owner = list(one.row.texts), np.array([-1 if word is None else word for word in one.words])
+    said = text if isinstance(text, str) else task.separator.join(words)
+    read = sorted({int(word) for word in owner if word >= 0})
+    if not read:
+        raise UserError("text", "holds no word that the model reads", "give a text with words")
+    if at is None:
+        device = next(model.parameters()).device
+        with torch.no_grad():
+            shares = model(*(each.to(device) for each in batch.inputs)).logits[0].softmax(-1)
+        first = [int(np.flatnonzero(owner == word)[0]) for word in read]
+        word = read[int((1 - shares[first][:, task.classes.index("O")]).argmax())]
+    else:
+        word = chosen(at, words)
+        if word not in read:
+            raise UserError(f"at={at}", "is beyond the tokens that the model reads", "give a shorter text")
+    names = np.full(len(words), -1)
+    names[read] = np.arange(len(read))
+    passage = Passage(
+        (said,),
+        tuple((0, *span) for number, span in enumerate(spans_of(words, said)) if number in set(read)),
+        np.where(owner >= 0, names[owner], -1),
+        len(words) - len(read),
+    )
+    return Placed(batch.inputs[0], passage, int(np.flatnonzero(owner == word)[0]), f"the tag of “{words[word]}”")
+
+
+def of_what_follows(task: Any, model: nn.Module, text: Any, at: At) -> Placed:
+    """The token that follows a text, or, with ``at``, the first token of one of its words."""
+    encoded = task.tokenizer.encode([only(text)], special=False)[0]
+    whole = read_passage([text], encoded)
+    index, about, ids = None, "what follows", list(encoded.ids)
+    if at is not None:
+        word = chosen(at, list(whole.units().names))
+        end = int(np.flatnonzero(whole.owner == word)[0])
+        if end == 0:
+            raise UserError(f"at={at}", "has no text before it", "ask about a later word")
+        index, about = ids[end], f"how “{whole.units().names[word]}” was foreseen"
+        encoded = Encoding(encoded.raw, encoded.exchange, (slice(0, end),))
+    first = max(0, len(encoded) - task.max_length)
+    if first:  # the last tokens that fit are read, as by predict
+        encoded = Encoding(encoded.raw, encoded.exchange, (slice(first, len(encoded)),))
+    passage = read_passage([text], encoded)
+    later = len(whole.words) - len(passage.words) if at is not None else 0
+    passage = replace(passage, unread=max(0, passage.unread - later))  # words after the asked one are not missed
+    return Placed(torch.tensor([list(encoded.ids)]), passage, -1, about, index)
+
+
+def of_masks(task: Any, model: nn.Module, text: Any, at: At) -> Placed:
+    """What stood at a mask."""
+    batch = task.prepare(only(text))
+    encoded = task.tokenizer.encode([text], max_length=task.max_length)[0]
+    masks = (batch.inputs[0][0] == task.tokenizer.special_ids["mask"]).nonzero().flatten().tolist()
+    number = 1 if at is None else at
+    if not isinstance(number, int) or not 1 <= number <= len(masks):
+        raise UserError(f"at={at}", f"the text has {len(masks)} masks", "give a mask's number, from 1")
+    about = "the mask" if len(masks) == 1 else f"mask {number}"
+    return Placed(batch.inputs[0], read_passage([text], encoded), masks[number - 1], about)
+
+
+KINDS = {"token-classification": of_tags, "causal-language": of_what_follows, "masked-language": of_masks}
+
+
+def answers(task: Any) -> tuple[str, ...]:
+    """Names of what is answered: tags, or tokens."""
+    if hasattr(task, "classes"):
+        return tuple(map(str, task.classes))
+    return tuple(str(task.tokenizer.token(number)) for number in range(len(task.tokenizer)))
+
+
+def answer_named(task: Any, target: int | str | None) -> int | str | None:
+    """A target as a number where it is a word that is one token; as it is elsewhere."""
+    if not isinstance(target, str) or hasattr(task, "classes"):
+        return target
+    for said in (target, " " + target):
+        ids = list(task.tokenizer.encode([said], special=False)[0].ids)
+        if len(ids) == 1:
+            return int(ids[0])
+    return target
+
+
+def chosen(at: int | str, words: Sequence[str]) -> int:
+    """The number, from 0, of a word that is named or numbered from 1.
+
+    Raises:
+        UserError: there is none.
+    """
+    if isinstance(at, str) and at in words:
+        return list(words).index(at)
+    if isinstance(at, str) and not at.isdecimal():
+        raise unknown("at", "word", at, words)
+    number = int(at)
+    if not 1 <= number <= len(words):
+        raise UserError(f"at={at}", f"the text has {len(words)} words", f"give a word, or 1 to {len(words)}")
+    return number - 1
+
+
+def spans_of(words: Sequence[str], text: str) -> list[tuple[int, int]]:
+    """Where words stand in their text, in order."""
+    found, start = [], 0
+    for word in words:
+        start = max(start, text.find(word, start))
+        found.append((start, start + len(word)))
+        start += len(word)
+    return found
+
+
+def only(text: Any) -> str:
+    """A text.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if not isinstance(text, str):
+        raise UserError("inputs", f"{type(text).__name__} is no text", "give one text")
+    return text
