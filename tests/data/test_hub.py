@@ -285,6 +285,7 @@ def test_the_hub(hub: DatasetsHub, tmp_path: Path) -> None:
     assert again["splits"] == first["splits"] and len(hub.asked) == count
     assert "is not in the cache, and the hub cannot be reached; go online, or give a folder" in absent
 
+
 LEARN = """
 import sys, dougong as dg
 run = dg.train({"architecture": "textcnn", "d_model": 8, "n_filters": 4}, "hf:org/tiny", budget="2steps", out="run")

@@ -210,9 +210,7 @@ class TextClassification(TextTask):
         return [list(one.ids) for one in self.encodings(texts)]
 
     def _inputs(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        return padded(
-            [row or [self.fill] for row in rows], self.fill
-        )
+        return padded([row or [self.fill] for row in rows], self.fill)
 
     def _targets(self, labels: Sequence[Sequence[int]]) -> Tensor:
         if not self.several:

@@ -29,7 +29,11 @@ class Plan:
     """
 
     def __init__(
-        self, samples: int, size: int, seed: int, lengths: Sequence[int] | np.ndarray | None = None,
+        self,
+        samples: int,
+        size: int,
+        seed: int,
+        lengths: Sequence[int] | np.ndarray | None = None,
         tokens: int | None = None,
     ) -> None:
         self.samples, self.size, self.seed, self.tokens = samples, min(size, samples), seed, tokens

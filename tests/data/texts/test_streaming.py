@@ -57,9 +57,7 @@ def write(path: Path, held: list[tuple[str, str]]) -> Path:
 
 
 def pairs_of(data: TextData) -> dict[str, list[tuple[str, str]]]:
-    return {
-        name: [(row.texts[0], data.classes[row.labels[0]]) for row in split] for name, split in data.splits.items()
-    }
+    return {name: [(row.texts[0], data.classes[row.labels[0]]) for row in split] for name, split in data.splits.items()}
 
 
 def entries() -> list[Path]:

@@ -54,8 +54,7 @@ def read_corpus(
             column = text_column(table, path.name, text)
             columns["text"] = column
             documents = [
-                (str(value or ""), place_of(path, number))
-                for number, value in enumerate(table[column].to_pylist())
+                (str(value or ""), place_of(path, number)) for number, value in enumerate(table[column].to_pylist())
             ]
         rows += [(TextRow((said,), where=where, key=key_of([said])), part) for said, where in documents if clean(said)]
     if not rows:
