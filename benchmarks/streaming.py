@@ -1,0 +1,140 @@
+"""Memory and time to the first step on tables that are generated, of two sizes, each training in a process of its own.
+
+Anonymous memory is what a process cannot give back: pages of mapped files are not in it. "cold" reads the table and makes
+its tokens, "warm" finds both in the cache.
+
+python benchmarks/streaming.py [--megabytes 50 500] [--steps 20]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from record import record
+
+MODELS: dict[str, dict[str, Any]] = {
+    "textcnn": {"architecture": "textcnn", "d_model": 32, "n_filters": 16},
+    "gpt2": {"architecture": "gpt2", "d_model": 32, "n_heads": 2, "n_layers": 2},
+}
+
+
+def write_table(path: Path, megabytes: int) -> int:
+    """A CSV of about so many megabytes: a text of 20 to 80 words out of 20,000, and one of two labels. Returns its rows."""
+    drawn = random.Random(0)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = ["".join(drawn.choices(letters, k=drawn.randint(2, 9))) for _ in range(20_000)]
+    rows = 0
+    with path.open("w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow(["text", "label"])
+        while file.tell() < megabytes * 10**6:
+            several = [
+                (f"{' '.join(drawn.choices(words, k=drawn.randint(20, 80)))}", drawn.choice("ab")) for _ in range(1000)
+            ]
+            out.writerows(several)
+            rows += len(several)
+    return rows
+
+
+def anonymous() -> int:
+    """Bytes of this process's anonymous memory."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("this system does not say; run it on Linux")
+
+
+def learn(table: str, model: str, steps: int, out: str) -> None:
+    """Train in this process, and print what it took."""
+    began = time.perf_counter()
+    import torch
+
+    import dougong as dg
+    from dougong.training.loop import Loop
+
+    torch.set_num_threads(2)
+    seen: dict[str, float] = {"imported": time.perf_counter() - began}
+    began, peak, over = time.perf_counter(), [anonymous()], threading.Event()
+    start = peak[0]
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            peak[0] = max(peak[0], anonymous())
+
+    threading.Thread(target=watch, daemon=True).start()
+    step = Loop._step
+
+    def first(self: Any, *given: Any, **named: Any) -> Any:
+        found = step(self, *given, **named)
+        seen.setdefault("first_step", time.perf_counter() - began)
+        return found
+
+    Loop._step = first  # type: ignore[method-assign]
+    task = "causal-language" if model == "gpt2" else None
+    dg.train(
+        MODELS[model], table, task=task, budget=f"{steps}steps", batch_size=32, max_length=64, split="98/1/1", out=out,
+        tensorboard=False,
+    )  # fmt: skip
+    over.set()
+    figures = {"anonymous_at_start": start, "anonymous_peak": peak[0], "first_step_seconds": seen["first_step"]}
+    print("FIGURES " + json.dumps(figures))
+
+
+def main() -> None:
+    """Measure, print and record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[50, 500])
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--child", nargs=3, help="TABLE MODEL OUT: train and say what it took")
+    options = parser.parse_args()
+    if options.child:
+        table, model, out = options.child
+        return learn(table, model, options.steps, out)
+
+    figures: dict[str, Any] = {"steps": options.steps, "of": "anonymous memory above that after the imports, MB"}
+    with tempfile.TemporaryDirectory() as place:
+        for size in options.megabytes:
+            table = Path(place) / f"{size}.csv"
+            rows = write_table(table, size)
+            row: dict[str, Any] = {"rows": rows, "bytes": table.stat().st_size}
+            for model in MODELS:
+                for turn in ("cold", "warm"):
+                    done = subprocess.run(
+                        [sys.executable, __file__, "--steps", str(options.steps), "--child", str(table), model,
+                         str(Path(place) / f"run-{size}-{model}-{turn}")],
+                        env={**os.environ, "DOUGONG_CACHE": str(Path(place) / "cache")}, capture_output=True, text=True,
+                    )  # fmt: skip
+                    if done.returncode:
+                        raise SystemExit(done.stderr)
+                    said = next(line for line in done.stdout.splitlines() if line.startswith("FIGURES "))
+                    held = json.loads(said.removeprefix("FIGURES "))
+                    row[f"{model}_{turn}"] = {
+                        "anonymous_mb": round((held["anonymous_peak"] - held["anonymous_at_start"]) / 10**6, 1),
+                        "first_step_seconds": round(held["first_step_seconds"], 2),
+                    }
+                    print(size, model, turn, row[f"{model}_{turn}"], flush=True)
+            figures[f"{size}_megabytes"] = row
+    sizes = [figures[f"{size}_megabytes"] for size in options.megabytes]
+    if len(sizes) > 1:
+        more = sizes[-1]["rows"] - sizes[0]["rows"]
+        for name in sizes[0]:
+            if isinstance(sizes[0][name], dict):
+                grown = (sizes[-1][name]["anonymous_mb"] - sizes[0][name]["anonymous_mb"]) * 10**6
+                figures[f"{name}_bytes_a_row"] = round(grown / more, 1)
+    print(figures)
+    record("streaming", figures)
+
+
+if __name__ == "__main__":
+    main()
