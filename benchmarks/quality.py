@@ -104,9 +104,9 @@ STUDIES: dict[str, dict[str, Any]] = {
             },
         },
         "data": "multi30k",
-        "budget": "20epochs",
+        "budget": "24epochs",
         "settings": {
-            "text": "en", "label": "de", "batch_tokens": 2048, "vocab_size": 6000, "learning_rate": 2e-3,
+            "text": "en", "label": "de", "batch_tokens": 2048, "vocab_size": 8000, "learning_rate": 2e-3,
             "label_smoothing": 0.1, "betas": (0.9, 0.98), "warmup": 0.1, "weight_decay": 0.01, "ema": 0.999,
             "evaluate_every": 1000,
         },
