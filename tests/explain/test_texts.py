@@ -30,8 +30,7 @@ SAMPLES = [TEXT, CHINESE, "It's  50% well-made…  ", "हिन्दी मे
 
 
 def subject_of(model: nn.Module, text: Any, task: TextClassification, target: int | None = None) -> TextSubject:
-    sample = prepare(text, task)
-    found = make_subject(model.eval(), sample.inputs, task.classes, target, task.several, sample.passage)
+    found = make_subject(model.eval(), prepare(text, task, model), task.classes, target, task.several)
     assert isinstance(found, TextSubject)
     return found
 
@@ -292,11 +291,11 @@ def test_bad_requests(readers: dict[str, nn.Module], opinions: TextClassificatio
     with pytest.raises(UserError, match="does not say how its inputs are prepared"):
         dg.explain(model, "a film")
 
-    class Tagger(TextClassification):
-        name = "token-classification"
+    class Writer(TextClassification):
+        name = "translation"
 
-    with pytest.raises(UserError, match="does not answer with one class"):
-        dg.explain(model, "a", task=Tagger(opinions.classes, opinions.tokenizer, 8))
+    with pytest.raises(UserError, match="does not answer with classes, tags or tokens"):
+        dg.explain(model, "a", task=Writer(opinions.classes, opinions.tokenizer, 8))
 
 
 def test_what_tells_nothing_says_so(readers: dict[str, nn.Module], opinions: TextClassification) -> None:

@@ -44,7 +44,8 @@ def _list_file(listing: Listing, path: Path, split: str | None, root: Path, conf
         raise UserError(f"{where}:{line}", "is not UTF-8", "save the file as UTF-8") from None
     if "\0" in text:
         raise UserError(where, "holds zero bytes, so it is no text", "save it as CSV in UTF-8")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text))
+    # strictly: a quote that nothing closes ends in an error even where another reader has lifted csv's limit of a field
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text), strict=True)
     try:
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
