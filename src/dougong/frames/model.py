@@ -69,7 +69,7 @@ class Model(nn.Module):
     def example_inputs(
         self, batch: int = 1, length: int | None = None, device: torch.device | str | None = None
     ) -> tuple[Tensor, ...]:
-        """Inputs of the right shape and type, all zero: for tracing, export and sweeps; 128 tokens at most by default."""
+        """Inputs of the right shape and type, all zero: for tracing, export, sweeps; 128 tokens at most by default."""
         example = self.embedding.example
         assert callable(example)
         return (example(batch, length or min(128, self.config.get("max_length") or 128), device),)
