@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from dougong.data.augment import KINDS, NONE, Augmentation, augmented, choose, may_flip, moving, uniform
+from dougong.data.augment import KINDS, NONE, Augmentation, augmented, choose, may_flip, uniform
+from dougong.data.moving import moving
 from dougong.errors import UserError
 
 PICTURES = torch.randint(0, 256, (24, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -68,7 +69,7 @@ def test_numbers_are_uniform_and_independent() -> None:
 
 def test_turning_keeps_the_centre_and_the_distances() -> None:
     how = Augmentation(rotate=30, flip=True)
-    moves = moving(np.random.default_rng(0).uniform(-1, 1, (50, 8)), how, 11, 17)
+    moves = moving(np.random.default_rng(0).uniform(-1, 1, (50, 10)), how, (11, 17), (11, 17))
     centre = np.array([8.0, 5.0, 1.0])
     assert np.allclose(moves @ centre, centre[:2])
     assert np.allclose(np.abs(np.linalg.det(moves[:, :, :2])), 1)

@@ -7,9 +7,10 @@ batch, in what order batches come, or whether the training was interrupted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from dougong.data.moving import moved_boxes, moving
 from dougong.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 TINY = 16
 """Pictures with a side below this are left as they are by "auto": one pixel is too much to shift a stroke of two."""
 SMALL = 64
+GREY = 127.5
+"""What lies outside a picture whose masks or boxes move with it."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Augmentation:
         brightness: share, either way.
         contrast: share, either way.
         saturation: share, either way.
+        crop: a grown picture is cut, and a shrunk one put, anywhere rather than in the middle.
     """
 
     shift: float = 0.0
@@ -44,6 +48,7 @@ class Augmentation:
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
+    crop: bool = False
 
     @property
     def moves(self) -> bool:
@@ -77,11 +82,16 @@ KINDS: dict[str, Augmentation] = {
     # for photographs
     "standard": Augmentation(shift=0.1, flip=True, rotate=5, scale=0.15, brightness=0.1, contrast=0.1, saturation=0.1),
     "strong": Augmentation(shift=0.125, flip=True, rotate=15, scale=0.25, brightness=0.3, contrast=0.3, saturation=0.3),
+    # for pictures in which things are found rather than named: near and far, anywhere (Xie et al. 2021, section 4.1)
+    "scene": Augmentation(flip=True, scale=1.0, brightness=0.25, contrast=0.25, saturation=0.25, crop=True),
 }
 
 
 def choose(
-    augment: str | Mapping[str, Any] | Augmentation, size: tuple[int, int], classes: Sequence[str]
+    augment: str | Mapping[str, Any] | Augmentation,
+    size: tuple[int, int],
+    classes: Sequence[str],
+    auto: str | None = None,
 ) -> Augmentation:
     """The augmentation that is asked for.
 
@@ -90,6 +100,7 @@ def choose(
             64, "standard" above.
         size: (h, w) of the pictures.
         classes: their names; where they are signs or sides ("7", "b", "left"), "auto" and the kinds never mirror.
+        auto: the kind that "auto" means, whatever the size; None for a choice by size.
 
     Raises:
         UserError: an unknown kind or argument, or an amount that is no share.
@@ -101,7 +112,7 @@ def choose(
     word = str(augment)
     if word == "auto":
         side = min(size)
-        word = "none" if side < TINY else "crop" if side < SMALL else "standard"
+        word = auto or ("none" if side < TINY else "crop" if side < SMALL else "standard")
     if word not in KINDS:
         raise unknown("augment", "augmentation", word, ["auto", *KINDS])
     chosen = KINDS[word]
@@ -117,6 +128,23 @@ def may_flip(classes: Sequence[str]) -> bool:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Varied:
+    """Pictures that were varied, and what moved with them.
+
+    Args:
+        pixels: float32 (B, 3, h, w) of values 0 to 255.
+        masks: (B, h, w), of the type they came in.
+        boxes: of each picture, float32 (n, 4): what is still seen of each box; zeros where nothing is.
+        shown: of each picture, (n,): the share of each box that is still seen, from 0 to 1.
+    """
+
+    pixels: Tensor
+    masks: Tensor | None = None
+    boxes: list[Tensor] = field(default_factory=list)
+    shown: list[Tensor] = field(default_factory=list)
+
+
 def augmented(pixels: Tensor, how: Augmentation, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
     """Pictures varied: (B, 3, h, w) of values 0 to 255, to the same shape, float32.
 
@@ -129,49 +157,63 @@ def augmented(pixels: Tensor, how: Augmentation, *, seed: int, epoch: int, indic
         epoch: from 0.
         indices: (B,) the samples' numbers.
     """
-    import numpy as np
-
-    values = pixels.float()
-    if how == NONE:
-        return values
-    draws = uniform(seed, epoch, indices.cpu().numpy(), 8) * 2 - 1
-    if how.moves:
-        import torch
-        from kornia.geometry.transform import warp_affine
-
-        height, width = values.shape[-2:]
-        moves = torch.from_numpy(moving(draws, how, height, width).astype(np.float32)).to(values.device)
-        values = warp_affine(
-            values, moves, (height, width), mode="bilinear", padding_mode="reflection", align_corners=True
-        )
-    if how.colours:
-        values = _coloured(values, draws[:, 5:], how)
-    return values
+    return varied(pixels, how, seed=seed, epoch=epoch, indices=indices).pixels
 
 
-def moving(draws: np.ndarray, how: Augmentation, height: int, width: int) -> np.ndarray:
-    """Where pixels (x, y) go, (B, 2, 3): turned, scaled and mirrored about the centre, then shifted.
+def varied(
+    pixels: Tensor, how: Augmentation, *, seed: int, epoch: int, indices: Tensor, masks: Tensor | None = None,
+    boxes: Sequence[Tensor] | None = None, void: int = 255, size: tuple[int, int] | None = None,
+) -> Varied:  # fmt: skip
+    """Pictures varied, their masks and boxes moved alike.
+
+    Where masks or boxes come along, what enters from outside is of no class: the picture is mid-grey there, the mask
+    void. A picture alone is mirrored outwards.
 
     Args:
-        draws: (B, n) from -1 to 1; the first five are used.
+        pixels: (B, 3, h, w) of values 0 to 255.
         how: much.
-        height: in pixels.
-        width: in pixels.
+        seed: of the training.
+        epoch: from 0.
+        indices: (B,) the samples' numbers.
+        masks: (B, h, w), each pixel's class; the nearest pixel's is taken.
+        boxes: of each picture (n, 4): left, top, right, bottom in pixels. They stay in their order, however little is
+            seen of them: ``shown`` says which to drop.
+        void: the class of what lies outside.
+        size: (h, w) of the answer, cut out of the middle, or anywhere with ``how.crop``; the pictures' own when None.
     """
-    import numpy as np
+    values = pixels.float()
+    own = (values.shape[-2], values.shape[-1])
+    seen = own if size is None else (int(size[0]), int(size[1]))
+    draws = uniform(seed, epoch, indices.cpu().numpy(), 10) * 2 - 1
+    given = [each.float() for each in boxes or ()]
+    found = Varied(values, masks, given, [each.new_ones(len(each)) for each in given])
+    if how.moves or seen != own:
+        moves = moving(draws, how, own, seen)
+        found = _warped(values, moves, seen, masks, void, mirrored=masks is None and boxes is None)
+        for each, move in zip(given, moves[: len(given)], strict=True):
+            around, share = moved_boxes(each.cpu().numpy(), move, seen)
+            found.boxes.append(each.new_tensor(around))
+            found.shown.append(each.new_tensor(share))
+    return replace(found, pixels=_coloured(found.pixels, draws[:, 5:8], how)) if how.colours else found
 
-    across, down = draws[:, 0] * how.shift * width, draws[:, 1] * how.shift * height
-    if how.whole:
-        across, down = (_whole(draws[:, 0], how.shift * width), _whole(draws[:, 1], how.shift * height))
-    angle = np.deg2rad(draws[:, 2] * how.rotate)
-    factor = np.exp(draws[:, 3] * np.log1p(how.scale))
-    mirror = np.where(how.flip & (draws[:, 4] < 0), -1.0, 1.0)
-    a, b = factor * np.cos(angle), factor * np.sin(angle)
-    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-    turn = np.stack([np.stack([a * mirror, b], 1), np.stack([-b * mirror, a], 1)], 1)
-    shift_x = centre_x - turn[:, 0, 0] * centre_x - turn[:, 0, 1] * centre_y + across
-    shift_y = centre_y - turn[:, 1, 0] * centre_x - turn[:, 1, 1] * centre_y + down
-    return np.concatenate([turn, np.stack([shift_x, shift_y], 1)[..., None]], 2)
+
+def _warped(
+    values: Tensor, moves: np.ndarray, seen: tuple[int, int], masks: Tensor | None, void: int, *, mirrored: bool
+) -> Varied:
+    """Pictures and masks with each pixel where it goes; what comes from outside is mirrored, or grey and void."""
+    import torch
+    from kornia.geometry.transform import warp_affine
+
+    at = torch.from_numpy(moves.astype("float32")).to(values.device)
+    if mirrored:
+        return Varied(warp_affine(values, at, seen, mode="bilinear", padding_mode="reflection", align_corners=True))
+    # outside is zero for the kernel
+    pixels = warp_affine(values - GREY, at, seen, mode="bilinear", padding_mode="zeros", align_corners=True) + GREY
+    if masks is None:
+        return Varied(pixels)
+    classes = (masks.to(torch.int32) - void).float()[:, None]  # exact up to 2**24
+    moved = warp_affine(classes, at, seen, mode="nearest", padding_mode="zeros", align_corners=True)
+    return Varied(pixels, (moved[:, 0].round().to(torch.int32) + void).to(masks.dtype))
 
 
 def uniform(seed: int, epoch: int, indices: np.ndarray, n: int) -> np.ndarray:
@@ -198,14 +240,6 @@ def _mixed(z: np.ndarray) -> np.ndarray:
     return z ^ (z >> np.uint64(31))
 
 
-def _whole(draws: np.ndarray, most: float) -> np.ndarray:
-    """Whole numbers from -most to most, each as likely."""
-    import numpy as np
-
-    steps = 2 * int(most) + 1
-    return np.minimum(np.floor((draws + 1) / 2 * steps), steps - 1) - int(most)
-
-
 def _coloured(values: Tensor, draws: np.ndarray, how: Augmentation) -> Tensor:
     """Brightness, then contrast about mid-grey, then saturation about each pixel's own grey; kept within 0 to 255."""
     import torch
@@ -228,7 +262,7 @@ def _given(augment: Mapping[str, Any]) -> Augmentation:
     for key, value in augment.items():
         if key not in known:
             raise unknown("augment", "amount", str(key), known)
-        switch = key in ("flip", "whole")
+        switch = key in ("flip", "whole", "crop")
         most = 180 if key == "rotate" else 1
         right = isinstance(value, bool) if switch else isinstance(value, int | float) and not isinstance(value, bool)
         if not right or not (switch or 0 <= value <= most):
