@@ -52,7 +52,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not long" --timeout 300 -q $(ARGS)
 
 lint: $(READY)
-	$(PY) -m ruff check src tests
+	$(PY) -m ruff check src tests benchmarks
 	$(PY) -m mypy
 
 quality: $(READY)

@@ -65,6 +65,26 @@ STUDIES: dict[str, dict[str, Any]] = {
         "note": "characters, context 64, batch 12; nanoGPT states 1.88 for this setting on the last 10 %, of which "
         "val is the first half here and test the second",
     },
+    "tinyshakespeare-10min": {
+        "models": {
+            "gpt2-4x128": {
+                "architecture": "gpt2", "d_model": 128, "n_layers": 4, "n_heads": 4, "d_ff": 512, "dropout": 0.0,
+                "max_length": 128,
+            },
+            "llama-4x160": {
+                "architecture": "llama", "d_model": 160, "n_layers": 4, "n_heads": 5, "n_kv_heads": 5, "d_ff": 448,
+                "max_length": 128,
+            },
+        },
+        "data": "tinyshakespeare",
+        "budget": "10min",
+        "settings": {
+            "tokenizer": "characters", "max_length": 128, "batch_size": 16, "betas": (0.9, 0.99), "weight_decay": 0.1,
+            "learning_rate": 3e-3,
+        },
+        "seeds": 1,
+        "note": "characters; what ten minutes buy on the machine below",
+    },
     "wnut17": {
         "models": {"minilm": MINILM},
         "data": "wnut17",

@@ -6,6 +6,7 @@ python benchmarks/results.py
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -74,19 +75,29 @@ def machine(figures: dict[str, Any]) -> str:
     return f"{first}; {', '.join(f'{name} {version}' for name, version in held.items())}; {figures['date']}"
 
 
+def average(values: list[float] | float | None) -> str:
+    """The mean of some figures, or the one figure."""
+    if not values:
+        return "-"
+    return f"{statistics.mean(values) if isinstance(values, list) else values:.4f}"
+
+
 def quality(results: dict[str, Any], words: dict[str, str]) -> list[str]:
     """A table for each study."""
     lines: list[str] = []
     for name, study in results.items():
         lines += [f"### {name}", "", study["note"] + ".", ""]
         second = study.get("also")
+        told = study["metric"].removeprefix("test ")
+        on_val = any(row.get("val") for row in study["rows"])
         head = [words["model"], study["metric"], words["interval"], words["p"], words["parameters"], words["flops"]]
-        head[2:2] = [second] if second else []
+        head[2:2] = [*([f"val {told}"] if on_val else []), *([second] if second else [])]
         rows = [
             [
                 row["model"],
                 f"{row['mean']:.4f}",
-                *([f"{row['also']:.4f}"] if second else []),
+                *([average(row.get("val"))] if on_val else []),
+                *([average(row["also"])] if second else []),
                 "-" if row["low"] is None else f"{row['low']:.4f} - {row['high']:.4f}",
                 "-" if row["p_against_best"] is None else f"{row['p_against_best']:.3f}",
                 f"{row['parameters']:,}",

@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-ALL = ("startup", "cost_speed", "cost_band", "train_step", "loop_overhead", "tokenizing", "loading", "generating")
+ALL = (
+    "startup", "cost_speed", "cost_band", "train_step", "loop_overhead", "tokenizing", "loading", "generating",
+    "fine_tuning", "language_step", "streaming",
+)  # fmt: skip
 
 
 def main() -> None:

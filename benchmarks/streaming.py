@@ -1,7 +1,7 @@
-"""Memory and time to the first step on tables that are generated, of two sizes, each training in a process of its own.
+"""Memory and time to the first step on generated tables of two sizes, each training in a process of its own.
 
-Anonymous memory is what a process cannot give back: pages of mapped files are not in it. "cold" reads the table and makes
-its tokens, "warm" finds both in the cache.
+Anonymous memory is what a process cannot give back: pages of mapped files are not in it. "cold" reads the table and
+makes its tokens, "warm" finds both in the cache.
 
 python benchmarks/streaming.py [--megabytes 50 500] [--steps 20]
 """
@@ -30,7 +30,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def write_table(path: Path, megabytes: int) -> int:
-    """A CSV of about so many megabytes: a text of 20 to 80 words out of 20,000, and one of two labels. Returns its rows."""
+    """A CSV of about so many megabytes: a text of 20 to 80 words of 20,000, one of two labels. Returns its rows."""
     drawn = random.Random(0)
     letters = "abcdefghijklmnopqrstuvwxyz"
     words = ["".join(drawn.choices(letters, k=drawn.randint(2, 9))) for _ in range(20_000)]
