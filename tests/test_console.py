@@ -133,3 +133,10 @@ def test_names_that_are_no_text_and_terminals_that_are_not_utf8() -> None:
 )
 def test_figures(shown: str, text: str) -> None:
     assert shown == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("key", "key"), ("two words", "two words"), (" ", "“ ”"), (" the", "“ the”"), ("\n", r"“\n”")]
+)
+def test_blanks_at_the_ends_are_seen(text: str, shown: str) -> None:
+    assert console.visible(text) == shown

@@ -278,6 +278,19 @@ def fields(values: dict[str, Any]) -> str:
     return "  ".join(f"{name.replace('_', ' ')} {_cell(value)}" for name, value in values.items())
 
 
+def visible(text: str) -> str:
+    """A text as it is; in quotation marks where blanks at its ends, or nothing else, would be overlooked.
+
+    >>> visible("key"), visible(" key"), visible("\\n")
+    ('key', '“ key”', '“\\\\n”')
+    """
+    if text and text == text.strip():
+        return text
+    for sign, said in (("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r")):
+        text = text.replace(sign, said)
+    return f"“{text}”"
+
+
 def _amount(done: float, total: float | None, unit: str) -> str:
     if unit == "s":
         return f"{duration(done)} of {duration(total)}" if total else duration(done)

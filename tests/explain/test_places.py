@@ -128,6 +128,23 @@ def test_how_a_word_was_foreseen_uses_only_what_stands_before_it(language: Any) 
     assert not [note for note in found.notes if "not among them" in note]
 
 
+def test_blanks_that_are_tokens_are_read_before_a_word_is_foreseen(tmp_path: Path) -> None:
+    (tmp_path / "story.txt").write_text(STORY, encoding="utf-8")
+    task = task_for(open_data(str(tmp_path / "story.txt")), "causal-language", tokenizer="characters", max_length=32)
+    sizes = {"architecture": "gpt2", "d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 32, "dropout": 0.0}
+    config, _ = task.adapt(dougong.architectures.resolve(sizes), ())
+    model = build(config, seed=3).eval()
+    found = explain(model, "the king saw  the queen", task=task, at="saw", method="occlusion")
+    assert found.target.name == "s" and found.target.about == "the beginning of “saw”"
+    assert found.units.names == ("the", "king") and found.texts == ("the king saw  the queen",)
+    same = explain(model, "the king ", task=task, target="s", method="occlusion")
+    np.testing.assert_allclose(found.scores, same.scores, atol=1e-6)
+    assert found.target.probability == pytest.approx(same.target.probability, abs=1e-6)
+    for text in ("the king", "  the king"):
+        with pytest.raises(UserError, match="no text before it"):
+            explain(model, text, task=task, at=1)
+
+
 def test_a_mask(language: Any) -> None:
     model, task = language("masked-language", "bert")
     text = "the [MASK] saw the [MASK] ."

@@ -160,7 +160,7 @@ def show(explanation: Explanation, name: str) -> None:
     goal = explanation.target
     short = name if len(name) <= 60 else f"{name[:57]}..."
     about = f"{goal.about} is " if goal.about else ""
-    said = f"{printable(short)}: {about}{printable(goal.name)} {console.percent(goal.probability)}"
+    said = f"{printable(short)}: {about}{printable(console.visible(goal.name))} {console.percent(goal.probability)}"
     console.say(f"{said}, explained by {explanation.method}")
     if explanation.texts:
         coloured(explanation)

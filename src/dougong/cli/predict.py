@@ -205,11 +205,11 @@ def show(rows: Iterable[dict[str, Any]], first: int, texts: bool) -> None:
                 rest = [each for each in row["top"] if each[0] not in row["labels"]]
                 yield [*place, said, "", _others([["", 0], *rest])]
             else:
-                yield [*place, row["label"], console.percent(row["probability"]), _others(row["top"])]
+                yield [*place, console.visible(row["label"]), console.percent(row["probability"]), _others(row["top"])]
 
     heads = ["where", "text"] if texts else ["file"]
     flow([*heads, "answer" if texts else "class", "probability", "next"], cells(), first)
 
 
 def _others(top: list[list[Any]]) -> str:
-    return "  ".join(f"{label} {console.percent(share)}" for label, share in top[1:])
+    return "  ".join(f"{console.visible(label)} {console.percent(share)}" for label, share in top[1:])

@@ -88,20 +88,20 @@ def of_what_follows(task: Any, model: nn.Module, text: Any, at: At) -> Placed:
     """The token that follows a text, or, with ``at``, the first token of one of its words."""
     encoded = task.tokenizer.encode([only(text)], special=False)[0]
     whole = read_passage([text], encoded)
-    index, about, ids = None, "what follows", list(encoded.ids)
+    index, about, read = None, "what follows", text
     if at is not None:
         word = chosen(at, list(whole.units().names))
-        end = int(np.flatnonzero(whole.owner == word)[0])
-        if end == 0:
+        start = whole.words[word][1]
+        if not text[:start].strip():
             raise UserError(f"at={at}", "has no text before it", "ask about a later word")
-        index, about = ids[end], f"how “{whole.units().names[word]}” was foreseen"
+        # blanks before a word may be tokens of their own: they are read, and the word itself is foreseen
+        end = next(int(place) for place in np.flatnonzero(whole.owner == word) if encoded.offsets[place][1] > start)
+        index, about, read = encoded.ids[end], f"the beginning of “{whole.units().names[word]}”", text[:start]
         encoded = Encoding(encoded.raw, encoded.exchange, (slice(0, end),))
     first = max(0, len(encoded) - task.max_length)
     if first:  # the last tokens that fit are read, as by predict
         encoded = Encoding(encoded.raw, encoded.exchange, (slice(first, len(encoded)),))
-    passage = read_passage([text], encoded)
-    later = len(whole.words) - len(passage.words) if at is not None else 0
-    passage = replace(passage, unread=max(0, passage.unread - later))  # words after the asked one are not missed
+    passage = replace(read_passage([read], encoded), texts=(text,))  # later words are shown, and have no score
     return Placed(torch.tensor([list(encoded.ids)]), passage, -1, about, index)
 
 
