@@ -50,6 +50,8 @@ def accepted() -> dict[str, tuple[str, set[str]]]:
         for model_type in one.model_types:
             kind = CONFIG_MAPPING[model_type]
             config, prefix = kind().to_dict(), kind.__name__.removesuffix("Config")
+            if "backbone_config" in config:  # by default another library's, which its map refuses
+                config["backbone_config"] = CONFIG_MAPPING["resnet"](out_features=["stage4"]).to_dict()
             classes = [each for each in known if each.startswith(prefix)]
             found[model_type] = name, {each for each in classes if reads(name, {**config, "architectures": [each]})}
     return found

@@ -72,6 +72,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "clip": {"architecture": "clip", "image_size": 8, "patch_size": 4, "d_vision": 12, "n_vision_layers": 2,
              "n_vision_heads": 3, "d_vision_ff": 20, **TOKENS, "max_length": 13, "d_text": 8, "n_text_layers": 1,
              "n_text_heads": 2, "d_text_ff": 10, "d_out": 6, "end": 16, "scale": 0.5},
+    "detr": {"architecture": "detr", "image_size": [32, 48], "layers": [1, 2], "width": 4, "block": "basic",
+             "d_model": 16, "n_encoder_layers": 1, "n_layers": 2, "n_heads": 2, "d_ff": 24, "n_queries": 5,
+             "n_classes": 3},
+    "detr, from scratch": {"architecture": "detr", "image_size": 32, "layers": [1, 1], "width": 4, "norm": "batch",
+                           "d_model": 16, "n_encoder_layers": 1, "n_layers": 1, "n_heads": 2, "d_ff": 24,
+                           "n_queries": 4, "n_classes": 2},
     "vectors": {"architecture": "vectors", "input_dim": 6, "output_dim": 4, "nhead": 2, "num_layers": 2, "d_model": 16},
     "vectors, with a target": {"architecture": "vectors", "input_dim": 6, "output_dim": 4, "nhead": 2, "num_layers": 1,
                                "d_model": 16, "target_dim": 5},
@@ -124,4 +130,6 @@ def run(
         output = model(*inputs, lengths, target_lengths)
     else:
         output = model(*inputs) if is_picture(model) else model(*inputs, lengths)
+    if output.boxes is not None:
+        return torch.cat((output.logits, output.boxes), -1)
     return output.hidden if output.logits is None else output.logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import nn
@@ -13,15 +14,25 @@ from dougong.frames.model import Model
 from dougong.frames.pyramid import Pyramid
 from dougong.heads.classify import Classify, Mean
 from dougong.parts import initial
-from dougong.parts.convolution import Layers, Subsample, basic_convolutions, bottleneck_convolutions, convolution
+from dougong.parts.convolution import (
+    Layers,
+    Norm,
+    Subsample,
+    basic_convolutions,
+    bottleneck_convolutions,
+    convolution,
+)
 from dougong.parts.embeddings import MapEmbedding, pair
 from dougong.parts.output import Feature
 
 STEMS = {
     # a 7x7 convolution and pooling, both by 2, for photographs (table 1)
-    "imagenet": (4, lambda width: Layers(convolution(3, width, 7, 2, activation=nn.ReLU()), nn.MaxPool2d(3, 2, 1))),
+    "imagenet": (
+        4,
+        lambda width, norm: Layers(convolution(3, width, 7, 2, activation=nn.ReLU(), norm=norm), nn.MaxPool2d(3, 2, 1)),
+    ),
     # one 3x3 convolution, for pictures of some 32 pixels (section 4.2)
-    "small": (1, lambda width: convolution(3, width, 3, activation=nn.ReLU())),
+    "small": (1, lambda width, norm: convolution(3, width, 3, activation=nn.ReLU(), norm=norm)),
 }
 BODIES = {"basic": (1, basic_convolutions), "bottleneck": (4, bottleneck_convolutions)}
 
@@ -48,6 +59,33 @@ def resnet(
         shortcut: where the shape changes: a 1x1 convolution (option B), or every second pixel (option A).
         n_classes: C; None for the bare backbone.
     """
+    embedding, body, features = residual_pyramid(image_size, layers, width, block, stem, shortcut)
+    head = Classify(Mean(), features[-1].channels, n_classes) if n_classes else None
+    model = Model(embedding, body, head, features)
+    initial.he(model)
+    return model
+
+
+def residual_pyramid(
+    image_size: Side,
+    layers: Sequence[int],
+    width: int,
+    block: str = "bottleneck",
+    stem: str = "imagenet",
+    shortcut: str = "projection",
+    norm: Norm = nn.BatchNorm2d,
+) -> tuple[MapEmbedding, Pyramid, list[Feature]]:
+    """The backbone by itself, for those who build on its maps: stem, stages, and what each stage gives.
+
+    Args:
+        image_size: in pixels, for examples and cost.
+        layers: branches of each stage.
+        width: channels of the first stage's narrow convolutions.
+        block: "basic" or "bottleneck".
+        stem: "imagenet" or "small".
+        shortcut: "projection" or "subsample".
+        norm: makes the norm behind each convolution.
+    """
     stride, make_stem = STEMS[stem]
     widening, body = BODIES[block]
     stages, features, c_in = [], [], width
@@ -58,12 +96,10 @@ def resnet(
             stride *= step
             join: nn.Module | None = None
             if step > 1 or c_in != c_out:
-                join = Subsample(c_in, c_out, step) if shortcut == "subsample" else convolution(c_in, c_out, 1, step)
-            branches.append(Branch(body(c_in, c_out, step), residual=Add(join), after=nn.ReLU()))
+                subsample = shortcut == "subsample"
+                join = Subsample(c_in, c_out, step) if subsample else convolution(c_in, c_out, 1, step, norm=norm)
+            branches.append(Branch(body(c_in, c_out, step, norm), residual=Add(join), after=nn.ReLU()))
             c_in = c_out
         stages.append(Layers(*branches))
         features.append(Feature(f"stage{index + 1}", c_out, (stride, stride)))
-    head = Classify(Mean(), c_in, n_classes) if n_classes else None
-    model = Model(MapEmbedding(make_stem(width), pair(image_size)), Pyramid(stages), head, features)
-    initial.he(model)
-    return model
+    return MapEmbedding(make_stem(width, norm), pair(image_size)), Pyramid(stages), features

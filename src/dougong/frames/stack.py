@@ -59,6 +59,8 @@ class Stack(nn.Module):
         cache: Cache | None = None,
         grid: tuple[int, int] | None = None,
         prefix: int = 0,
+        sizes: Tensor | None = None,
+        layers: list[Tensor] | None = None,
     ) -> Tensor:
         """(B, L, D) to (B, L, D); zeros where padding was.
 
@@ -72,6 +74,8 @@ class Stack(nn.Module):
             cache: of the tokens before x; x holds new tokens only, padded in the first pass at most.
             grid: (h, w) of a picture.
             prefix: tokens before its first patch.
+            sizes: (B, 2) rows and columns of each picture, where some fill less than the grid.
+            layers: gets what each block gives, (B, L, D), for those that are judged by it too; of rows without padding.
 
         Raises:
             ValueError: lengths that do not fit, or lengths with a cache that holds tokens already.
@@ -88,7 +92,7 @@ class Stack(nn.Module):
             memory_mask = memory_mask if dense_lengths is None else memory_mask & Padding(dense_lengths)
         context = Context(
             mask=mask, segments=segments, lengths=lengths, memory=memory, memory_segments=memory_segments,
-            memory_mask=memory_mask, cache=cache, grid=grid, prefix=prefix,
+            memory_mask=memory_mask, cache=cache, grid=grid, prefix=prefix, sizes=sizes,
         )  # fmt: skip
         places, keys = self._places(x, context)
         if segments is not None:
@@ -102,6 +106,8 @@ class Stack(nn.Module):
         for block in self.blocks:
             kind = getattr(block, "kind", "") or "all"
             x = block(x, contexts.get(kind) or contexts["all"])
+            if layers is not None:
+                layers.append(x)
         x = self.after(x)
         if cache is not None:
             cache.advance(keys.shape[0] - context.past, segments.starts if segments is not None else None)
@@ -134,7 +140,7 @@ class Stack(nn.Module):
             index = keys[past:] - context.cache.starts[:, None]
         else:
             index = keys[past:]
-        return Places(index, end, context.grid, context.prefix), keys
+        return Places(index, end, context.grid, context.prefix, context.sizes), keys
 
     def _placed(self, context: Context, part: nn.Module, places: Places, keys: Tensor, dtype: torch.dtype) -> Context:
         """The context with what one position part says, computed once for all layers."""
@@ -158,4 +164,4 @@ class Stack(nn.Module):
         else:
             end = context.memory.shape[1]
             index = torch.arange(end, device=context.memory.device)
-        return self.memory_positions.shift(Places(index, end, context.grid, context.prefix))
+        return self.memory_positions.shift(Places(index, end, context.grid, context.prefix, context.sizes))

@@ -24,13 +24,14 @@ class Context:
         memory: what cross-attention reads, (B, S, D), or packed (T, D) with ``memory_segments``.
         memory_segments: the layout of a packed memory.
         memory_mask: what may be attended to in the memory.
-        shift: (L, D) added to the inputs of queries and keys.
-        memory_shift: (S, D) added to the memory where keys are made of it.
+        shift: (L, D) or (B, L, D) added to the inputs of queries and keys.
+        memory_shift: (S, D) or (B, S, D) added to the memory where keys are made of it.
         rotation: of queries and keys.
         bias: (H, L, S) added to the scores; of S keys that a cache has forgotten, the first are left out.
         cache: what earlier steps left.
         grid: (h, w) of a picture, whose patches follow ``prefix`` other tokens.
         prefix: tokens before the first patch.
+        sizes: (B, 2) rows and columns of each picture, where some fill less than the grid.
         shared: kernel arguments that layers share within one pass.
     """
 
@@ -47,6 +48,7 @@ class Context:
     cache: Cache | None = None
     grid: tuple[int, int] | None = None
     prefix: int = 0
+    sizes: Tensor | None = None
     shared: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property

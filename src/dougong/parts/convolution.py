@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -86,29 +86,41 @@ class Layers(nn.Sequential):
         return x
 
 
+Norm = Callable[[int], nn.Module]
+"""What makes a norm of so many channels."""
+
+
 def convolution(
-    c_in: int, c_out: int, kernel_size: int, stride: int = 1, *, activation: nn.Module | None = None
+    c_in: int,
+    c_out: int,
+    kernel_size: int,
+    stride: int = 1,
+    *,
+    activation: nn.Module | None = None,
+    norm: Norm = nn.BatchNorm2d,
 ) -> Layers:
-    """Convolution without bias, batch norm, and an activation if given: (B, C, h, w) to (B, C', h/stride, w/stride)."""
+    """Convolution without bias, a norm, and an activation if given: (B, C, h, w) to (B, C', h/stride, w/stride)."""
     conv = nn.Conv2d(c_in, c_out, kernel_size, stride, kernel_size // 2, bias=False)
-    return Layers(conv, nn.BatchNorm2d(c_out), *([activation] if activation is not None else []))
+    return Layers(conv, norm(c_out), *([activation] if activation is not None else []))
 
 
-def basic_convolutions(c_in: int, c_out: int, stride: int = 1) -> Layers:
+def basic_convolutions(c_in: int, c_out: int, stride: int = 1, norm: Norm = nn.BatchNorm2d) -> Layers:
     """Two 3x3 convolutions, the body of a residual branch (He et al. 2016, figure 5 left)."""
-    return Layers(convolution(c_in, c_out, 3, stride, activation=nn.ReLU()), convolution(c_out, c_out, 3))
+    return Layers(
+        convolution(c_in, c_out, 3, stride, activation=nn.ReLU(), norm=norm), convolution(c_out, c_out, 3, norm=norm)
+    )
 
 
-def bottleneck_convolutions(c_in: int, c_out: int, stride: int = 1) -> Layers:
+def bottleneck_convolutions(c_in: int, c_out: int, stride: int = 1, norm: Norm = nn.BatchNorm2d) -> Layers:
     """1x1, 3x3 and 1x1 convolutions, the middle two narrowed by 4 (He et al. 2016, figure 5 right).
 
     The stride is in the 3x3 convolution, as in the widely used later version, not in the first 1x1 as in the paper.
     """
     middle = c_out // 4
     return Layers(
-        convolution(c_in, middle, 1, activation=nn.ReLU()),
-        convolution(middle, middle, 3, stride, activation=nn.ReLU()),
-        convolution(middle, c_out, 1),
+        convolution(c_in, middle, 1, activation=nn.ReLU(), norm=norm),
+        convolution(middle, middle, 3, stride, activation=nn.ReLU(), norm=norm),
+        convolution(middle, c_out, 1, norm=norm),
     )
 
 

@@ -21,7 +21,8 @@ class Output:
 
     Args:
         hidden: the last hidden states, (B, L, D), or the last feature map, (B, C, h, w).
-        logits: (B, C) for classes, (B, L, V) for tokens, (B, B) for pairs of pictures and texts.
+        logits: (B, C) for classes, (B, L, V) for tokens, (B, N, C or C + 1) for boxes, the last one for no object,
+            (B, B) for pairs of pictures and texts.
         features: the maps of a pyramid, finest first, each (B, C, h, w).
         boxes: (B, N, 4), centre x, centre y, width, height, as shares of the picture.
         masks: (B, C, h, w) scores of classes by pixel.
@@ -29,6 +30,9 @@ class Output:
         memory: the encoder's hidden states, (B, S, D).
         images: (B, P) unit vectors of pictures.
         texts: (B, P) unit vectors of texts, to be compared with those of pictures.
+        auxiliary: what earlier layers of a decoder answer, the first layer first, each with logits and boxes.
+        denoised: what each layer makes of noisy copies of the true boxes, which it was given to learn from.
+        many: whether an object is the answer of several queries here, as of an encoder's places.
     """
 
     hidden: Tensor | None = None
@@ -40,6 +44,9 @@ class Output:
     memory: Tensor | None = None
     images: Tensor | None = None
     texts: Tensor | None = None
+    auxiliary: tuple[Output, ...] = ()
+    denoised: tuple[Output, ...] = ()
+    many: bool = False
 
 
 class Pending(Output):

@@ -21,6 +21,9 @@ from torch import Tensor, nn
 from dougong.parts.gaussian import gaussian
 from dougong.parts.rope_scaling import Scaling
 
+TINY = 1e-6
+"""Added to a picture's height and width before it divides, as in the authors' own code of DETR."""
+
 
 @dataclass(frozen=True, eq=False)
 class Places:
@@ -32,12 +35,14 @@ class Places:
         end: one more than the largest index, known without looking at the tensor.
         grid: (h, w) for a picture, whose patches follow the prefix row by row.
         prefix: tokens before the first patch (class tokens).
+        sizes: (B, 2) rows and columns of each picture, where some fill less than the grid.
     """
 
     index: Tensor
     end: int
     grid: tuple[int, int] | None = None
     prefix: int = 0
+    sizes: Tensor | None = None
 
     def rows_and_columns(self) -> tuple[Tensor, Tensor]:
         """The row and the column of each token, negative for prefix tokens.
@@ -165,20 +170,38 @@ class Learned(Positions):
 class Sinusoidal2d(Positions):
     """Sinusoids of the row in the first half of the channels, of the column in the second (Parmar et al. 2018, 3.1).
 
-    Prefix tokens get zeros. Args: d_model: D, a multiple of 4.
+    Prefix tokens get zeros.
+
+    Args:
+        d_model: D, a multiple of 4.
+        base: of the wavelengths.
+        span: places are told as shares of the picture's height and width, counted from 1, times this (2 pi in Carion et
+            al. 2020), so that what is learnt of one size holds for others; None counts rows and columns from 0.
     """
 
-    def __init__(self, d_model: int, base: float = 10000.0) -> None:
+    def __init__(self, d_model: int, base: float = 10000.0, span: float | None = None) -> None:
         super().__init__()
         if d_model % 4:
             raise ValueError(f"two-dimensional sinusoids need a width that is a multiple of 4, not {d_model}")
-        self.d_model, self.base = d_model, base
+        self.d_model, self.base, self.span = d_model, base, span
 
     def embedding(self, places: Places) -> Tensor:
+        """(L, D), or (B, L, D) where pictures fill different shares of the grid."""
         row, column = places.rows_and_columns()
+        real = row >= 0
+        if self.span is not None:
+            assert places.grid is not None
+            wide = torch.float32 if row.device.type == "mps" else torch.float64
+            if places.sizes is None:
+                height, width = places.grid
+                row, column = ((at + 1).to(wide) / (size + TINY) for at, size in ((row, height), (column, width)))
+            else:
+                sizes = places.sizes.to(row.device, wide) + TINY
+                row, column = ((at + 1) / sizes[:, axis, None] for axis, at in enumerate((row, column)))
+            row, column = row * self.span, column * self.span
         half = self.d_model // 2
         both = torch.cat((wave(row, half, self.base), wave(column, half, self.base)), -1)
-        return both * (row >= 0)[:, None]
+        return both * real[:, None]
 
 
 class AtEveryLayer(Positions):
