@@ -41,6 +41,10 @@ YAMLISH = st.text() | st.text(alphabet="{}[]:,-&*!|>%@'\"#?~ \n\tabe019._=", max
         ("1e15flops", "1e15flops"),
         ("'007'", "007"),
         ("10min", "10min"),
+        ("|", "|"),  # an empty block in YAML
+        ("#", "#"),  # a comment
+        (",", ","),  # no YAML
+        ("-", "-"),  # an empty list
     ],
 )
 def test_values(text: str, value: Any) -> None:

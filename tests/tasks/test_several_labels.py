@@ -87,7 +87,7 @@ def test_a_sign_parts_labels_only_when_it_is_said(tmp_path: Path) -> None:
     file.write_text("\n".join(rows), encoding="utf-8")
     data = open_data(file)
     assert not data.several and len(data.classes) == 7  # type: ignore[union-attr]
-    assert any("is taken for one class; if it is several labels, say labels_split=';'" in note for note in data.notes)
+    assert any("is taken for one class; if it is several labels, say --labels-split ';'" in note for note in data.notes)
 
 
 BAD: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -217,7 +217,7 @@ def test_other_data_must_be_of_the_same_kind(run: Run, tmp_path: Path) -> None:
     assert dougong.evaluate(run.path / "model", file)["samples"] == 16
     single = tmp_path / "single.csv"
     single.write_text("text,label\n" + "".join(f"x {n},{NAMES[n % 3]}\n" for n in range(40)), encoding="utf-8")
-    with pytest.raises(UserError, match="gives a text one label, the model any number; say labels_split"):
+    with pytest.raises(UserError, match="gives a text one label, the model any number; say --labels-split"):
         dougong.evaluate(run.path / "model", single)
     assert dougong.evaluate(run.path / "model", single, labels_split=";")["samples"] == 3
     with pytest.raises(UserError, match="class 'Sport'"):

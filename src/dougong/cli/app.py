@@ -38,6 +38,9 @@ VERBS = (
     "convert",
 )
 
+COLUMNS = ("text", "label", "labels_split")
+"""Which columns of a table are what: options that may be written as settings, too, as text=review."""
+
 Models = Annotated[
     list[str] | None,
     typer.Argument(
@@ -221,9 +224,17 @@ def _settle(ctx: typer.Context, given: dict[str, Any], names: str) -> None:
     settings = parse_settings([word for word in words if is_setting(word)])
     given[names] = [word for word in words if not is_setting(word)] or list((ctx.default_map or {}).get(names, []))
     for key, value in settings.items():
-        if key in given and key != names and not isinstance(value, dict):  # model.d_model=64 is a setting of the model
-            raise UserError(f"{key}=...", "is an option of this command", f"write --{key.replace('_', '-')} instead")
+        if key in COLUMNS and key in given:
+            if getattr(ctx.get_parameter_source(key), "name", "") == "COMMANDLINE":
+                raise UserError(f"{key}=...", "is given twice", f"leave out one of {key}=... and {_option(key)}")
+            given[key] = None  # the command line wins over the file
+        elif key in given and key != names and not isinstance(value, dict):  # model.d_model=64 is one of the model's
+            raise UserError(f"{key}=...", "is an option of this command", f"write {_option(key)} instead")
     given["settings"] = merge(ctx.meta.get("dougong.settings", {}), settings)
+
+
+def _option(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
 
 
 def _hush() -> None:

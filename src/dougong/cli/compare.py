@@ -8,7 +8,7 @@ import typer
 
 from dougong import console
 from dougong.cli.app import Models, verb
-from dougong.cli.sharing import Budget, Data, Split
+from dougong.cli.sharing import Budget, Data, LabelColumns, LabelsSplit, Split, Task, TextColumns, columns
 from dougong.errors import UserError
 
 
@@ -19,7 +19,10 @@ from dougong.errors import UserError
 def compare(
     models: Models = None,
     data: Data = None,
-    task: Annotated[str | None, typer.Option(help="What to learn; read off the data by default.")] = None,
+    task: Task = None,
+    text: TextColumns = None,
+    label: LabelColumns = None,
+    labels_split: LabelsSplit = None,
     budget: Budget = "10epochs",
     seeds: Annotated[int, typer.Option(help="Runs of each model.", min=1)] = 3,
     split: Split = None,
@@ -41,6 +44,7 @@ def compare(
         )
     if data is None:
         raise UserError("--data", "is missing", "name the data, as in --data digits")
+    settings = {**columns(text, label, labels_split), **settings}
     changes = settings.pop("model", {})
     settings.pop("name", None)  # of a run's config.yaml
     wanted = [chosen(name, changes) for name in models]

@@ -8,8 +8,7 @@ import typer
 
 from dougong import console
 from dougong.cli.app import verb
-from dougong.cli.sharing import Data, RunFolder
-from dougong.errors import UserError
+from dougong.cli.sharing import Data, LabelColumns, LabelsSplit, RunFolder, TextColumns, columns
 
 MOST = 12
 """Classes of which a confusion matrix is shown; of more, the pairs that are mistaken most often."""
@@ -27,32 +26,22 @@ def evaluate(
     predictions: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write each sample's answer beside the truth: .jsonl or .csv.")
     ] = None,
-    text: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN", help="With --data: the column of the text; twice for two texts."),
-    ] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN", help="With --data: the column of the label; several, of 0 and 1, a label each."),
-    ] = None,
-    labels_split: Annotated[
-        str | None, typer.Option(metavar="SIGN", help="With --data: the sign between the labels of a cell.")
-    ] = None,
+    text: TextColumns = None,
+    label: LabelColumns = None,
+    labels_split: LabelsSplit = None,
 ) -> dict[str, Any]:
     """Measure a trained model on a split of a data set.
 
-    It is the data that the model was trained with, unless --data names other.
+    It is the data that the model was trained with, unless --data names other, whose columns --text and --label name.
     """
     from dougong.data.writing import checked_table
 
-    if text and len(text) > 2:
-        raise UserError("--text", f"names {len(text)} columns", "name one, or two")
+    named = columns(text, label, labels_split)
     if predictions is not None:
         checked_table(predictions, "--predictions")
     from dougong.training import evaluate as measure
 
-    columns = {"text": _one(text), "label": _one(label), "labels_split": labels_split}
-    found = dict(measure(run, data, split=split, predictions=predictions, **columns))  # type: ignore[arg-type]
+    found = dict(measure(run, data, split=split, predictions=predictions, **named))
     numbers = {k: v for k, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     console.table(f"{run}, {split}", ["metric", "value"], list(numbers.items()))
     _show_classes(found.get("per_class") or {})
@@ -62,11 +51,6 @@ def evaluate(
     if predictions is not None:
         console.say(f"{found['samples']} predictions: {predictions}")
     return {"run": run, "data": data, "split": split, "predictions": predictions, **found}
-
-
-def _one(words: list[str] | None) -> str | list[str] | None:
-    """The only word as itself, several as they are."""
-    return (words[0] if len(words) == 1 else list(words)) if words else None
 
 
 def _show_classes(scores: dict[str, dict[str, float]]) -> None:

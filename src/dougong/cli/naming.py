@@ -26,7 +26,7 @@ def one(words: list[str], verb: str) -> str:
 
 
 def configuration(model: str, changes: dict[str, Any]) -> dict[str, Any]:
-    """The whole, checked configuration of a size, a folder, a run's folder or a {configuration}.
+    """The whole, checked configuration of a size, a folder, a run's folder, a hub id or a {configuration}.
 
     Args:
         model: as the user gave it.
@@ -48,9 +48,20 @@ def configuration(model: str, changes: dict[str, Any]) -> dict[str, Any]:
         from dougong.interop.configuring import read_config
 
         return resolve(read_config(folder), **_plain(changes))
+    if _is_hub_id(model):
+        from dougong.interop.configuring import read_config
+
+        return resolve(read_config(model), **_plain(changes))
     if "/" in model or "\\" in model:
         raise UserError(model, "no such folder", "give a run's folder, a model's folder, or a name of dougong models")
     return resolve(model, **_plain(changes))
+
+
+def _is_hub_id(model: str) -> bool:
+    """Whether a name that is no folder is written as one of the hub, org/name."""
+    from dougong.interop.hub import is_id
+
+    return is_id(model) and not Path(model).exists()
 
 
 def _plain(changes: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +102,13 @@ def chosen(model: str, changes: Any, scratch: bool = False) -> Chosen:
     config = configuration(model, changes)
     if model.lstrip().startswith("{"):
         return Chosen(config["architecture"], config, {*parse_value(model, where="MODEL"), *changes})
-    if not Path(model).is_dir():
+    place = Path(model)
+    if not place.is_dir() and not _is_hub_id(model):
         return Chosen(model, config, set(changes))
-    name = Path(model).resolve().name
+    if place.is_dir():
+        name = place.name if place.name not in ("", "..") else place.resolve().name
+        if name == "model":  # of a run, or of whoever keeps models beside other things
+            name = place.absolute().parent.name
+    else:
+        name = model.partition("@")[0].rpartition("/")[2]
     return Chosen(name, config if scratch else {**config, "init": model}, set(changes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -91,7 +92,7 @@ def predict(
         return {"run": run, "out": out, "count": count}
     if console.is_json():
         return {"run": run, "out": out, "predictions": _some(list(rows))}
-    show(rows, batch_size, reads_texts)
+    show(itertools.chain(_some(list(itertools.islice(rows, 1))), rows), batch_size, reads_texts)
     return {}
 
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import yaml
 
 _SETTING = re.compile(r"([A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)*)=(.*)", re.DOTALL)
+SIGNS = "|>,#&*!%@`-?:"
+"""Signs that YAML takes for the beginning of something else; alone they are themselves, as in labels_split=|."""
 _LIKE_SETTING = re.compile(r"[\w.-]*=")
 
 
@@ -68,6 +70,8 @@ def parse_value(text: str, *, where: str) -> Any:
     Raises:
         UserError: the text is no YAML.
     """
+    if len(text) == 1 and text in SIGNS:  # what would begin a comment, an alias, a block ... with nothing in it
+        return text
     return _load(text, where, 'put the value in quotes: key="..."', rows=False)
 
 

@@ -11,10 +11,21 @@ from typing import Annotated, Any
 import typer
 
 from dougong import console
+from dougong.errors import UserError
 
 Data = Annotated[
     str | None,
-    typer.Option(metavar="DATA", help="digits, a folder, or a Parquet, CSV or zip file."),
+    typer.Option(
+        metavar="DATA",
+        help="digits; a folder; a CSV, TSV, JSON Lines, Parquet, CoNLL, text or zip file; or hf:org/name.",
+    ),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        help="What to learn, as text-classification, token-classification, causal-language, masked-language, "
+        "translation, sentence-embedding or image-classification; read off the data by default."
+    ),
 ]
 Budget = Annotated[str, typer.Option(metavar="BUDGET", help="10min, 300s, 1e15flops, 3epochs or 500steps.")]
 Split = Annotated[
@@ -24,10 +35,49 @@ Split = Annotated[
 Seed = Annotated[
     int, typer.Option(help="Of the weights, the order and the augmentation (split_seed=N is the split's).")
 ]
+TextColumns = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN", help="Of tables, the column of the text; twice for two texts. Guessed by default."),
+]
+LabelColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN", help="The column of the label; several, of 0 and 1, a label each. Guessed by default."
+    ),
+]
+LabelsSplit = Annotated[
+    str | None,
+    typer.Option(metavar="SIGN", help="Where a text may have several labels: the sign between those of a cell."),
+]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a model's.")]
 
+NEXT = {
+    "image-classification": ("predict {} FILE", "explain {} FILE --out why.png"),
+    "text-classification": ('predict {} "TEXT"', "predict {} FILE --out answers.csv", 'explain {} "TEXT"'),
+    "token-classification": ('predict {} "TEXT"', "predict {} FILE --out answers.jsonl", 'explain {} "TEXT"'),
+    "causal-language": ('generate {} --prompt "TEXT"', 'explain {} "TEXT"'),
+    "masked-language": ('predict {} "A TEXT WITH [MASK]"', 'explain {} "A TEXT WITH [MASK]"'),
+    "translation": ('predict {} "TEXT"', "predict {} FILE --out answers.csv", "evaluate {}"),
+    "sentence-embedding": ("predict {} FILE --out vectors.jsonl", "evaluate {}"),
+}
+"""What can be done with a run of each task."""
 MOST_TRIALS = 10
 """Trials of a search that are shown, best first."""
+
+
+def columns(
+    text: list[str] | None = None, label: list[str] | None = None, labels_split: str | None = None
+) -> dict[str, Any]:
+    """The columns that were named, as settings: one word as itself, several as a list.
+
+    Raises:
+        UserError: more than two texts.
+    """
+    if text and len(text) > 2:
+        raise UserError("--text", f"names {len(text)} columns", "name one, or two")
+    named = {"text": text, "label": label, "labels_split": labels_split}
+    single = {key: each[0] if isinstance(each, list) and len(each) == 1 else each for key, each in named.items()}
+    return {key: each for key, each in single.items() if each}
 
 
 def metrics_line(metrics: Mapping[str, Any]) -> str:
@@ -59,7 +109,8 @@ def show_run(run: Any) -> dict[str, Any]:
     console.say(f"run: {run.path}")
     report = write_run_report(run)
     console.say(f"report: {report}")
-    console.say(f"next: dougong predict {shell(run.path)} FILE    dougong explain {shell(run.path)} FILE --out why.png")
+    task = json.loads((Path(run.path) / "model" / "task.json").read_text(encoding="utf-8"))["task"]
+    console.say("next: " + "    ".join(f"dougong {line.format(shell(run.path))}" for line in NEXT[task]))
     return {"run": str(run.path), "report": str(report), **result}
 
 

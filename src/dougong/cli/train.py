@@ -7,7 +7,19 @@ from typing import Annotated, Any
 import typer
 
 from dougong.cli.app import Models, verb
-from dougong.cli.sharing import Budget, Data, Seed, Split, show_run, show_search
+from dougong.cli.sharing import (
+    Budget,
+    Data,
+    LabelColumns,
+    LabelsSplit,
+    Seed,
+    Split,
+    Task,
+    TextColumns,
+    columns,
+    show_run,
+    show_search,
+)
 from dougong.errors import UserError
 
 
@@ -21,7 +33,10 @@ from dougong.errors import UserError
 def train(
     model: Models = None,
     data: Data = None,
-    task: Annotated[str | None, typer.Option(help="What to learn; read off the data by default.")] = None,
+    task: Task = None,
+    text: TextColumns = None,
+    label: LabelColumns = None,
+    labels_split: LabelsSplit = None,
     budget: Budget = "10epochs",
     split: Split = None,
     seed: Seed = 0,
@@ -50,6 +65,7 @@ def train(
     name = one(model or [], "train")
     if data is None:
         raise UserError("--data", "is missing", "name the data, as in --data digits")
+    settings = {**columns(text, label, labels_split), **settings}
     changes = settings.pop("model", {})
     space = taken_out(name, settings, changes, search)
     wanted = chosen(name, changes, scratch)

@@ -169,7 +169,7 @@ class TextClassification(TextTask):
             held, gives = ("several labels", "one") if data.several else ("one label", "any number")
             raise UserError(
                 data.source, f"gives a text {held}, the model {gives}",
-                "say labels_split=SIGN (--labels-split), or give lists" if self.several else "give one label a text",
+                "say --labels-split SIGN, or give lists" if self.several else "give one label a text",
             )  # fmt: skip
         for name in data.classes:
             if name not in self.classes:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dougong.architectures import families
 from dougong.errors import UserError
 
 if TYPE_CHECKING:
@@ -107,8 +108,6 @@ def fit_text(
     Raises:
         UserError: the family does not read tokens, or has no such head, or a fixed value does not fit.
     """
-    from dougong.architectures import families
-
     family = str(config["architecture"])
     arguments = families()[family].arguments
     fitted, lines = dict(config), []
@@ -143,10 +142,27 @@ def fit_text(
         bare = head is None and type(None) not in get_args(families()[family].checker.model_fields["head"].annotation)
         if bare:  # a family that is without a head where it has no classes
             change("n_classes", None, "the task asks for hidden states")
+        if head is not None and head not in _heads(family):
+            able = [name for name in families() if name not in TRANSLATORS and head in _heads(name)]
+            what = f"has no head for {head.replace('-', ' ')}" if "language" in head else f"has no head for {head}"
+            raise UserError(family, what, f"choose {', '.join(able)} for that")
         change("head", "sequence" if bare else head, "the task asks for it")
+    if head == "causal-language" and fitted.get("bidirectional") and not trained:
+        change("bidirectional", False, "what is foreseen must not be read")
     if n_classes is not None:
         change("n_classes", n_classes, f"the data has {n_classes} classes")
     return fitted, lines
+
+
+def _heads(family: str) -> set[str]:
+    """The names of a family's heads."""
+    fields = families()[family].checker.model_fields
+    held, found = [fields["head"].annotation] if "head" in fields else [], set()
+    while held:
+        each = held.pop()
+        found |= {each} if isinstance(each, str) else set()
+        held += get_args(each)
+    return found
 
 
 TRANSLATORS = ("transformer", "t5", "bart", "marian")

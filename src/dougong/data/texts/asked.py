@@ -45,6 +45,14 @@ class Reading:
     trained: tuple[str, ...] = ()
     words: bool = False
 
+    def alone(self, one: Input) -> Input:
+        """A text that stands alone, at fault where the model was trained with two."""
+        if len(self.trained) < 2 or one.fault:
+            return one
+        both = " and ".join(map(repr, self.trained))
+        remedy = f"give a table with the columns {both}, or pipe one in with --format csv"
+        return fault(one.where or str(one.raw)[:40], f"is one text, but the model was trained with two, {both}", remedy)
+
 
 def fault(where: str, what: str, remedy: str = REMEDY) -> Input:
     """A row that cannot be used."""

@@ -56,7 +56,7 @@ def inputs(given: Iterable[str], reading: Reading, form: str = "txt") -> Iterato
         elif path.suffix.lower() in (*TABLES, *PLAIN, *TAGGED) and len(word.split()) == 1:
             raise UserError(word, "no such file", "give a text in quotes, a file, or - for standard input")
         else:
-            found.append(iter([checked(word, "")]))
+            found.append(iter([reading.alone(checked(word, ""))]))
     return itertools.chain.from_iterable(found)
 
 
@@ -90,7 +90,7 @@ def _laid_out(stream: BinaryIO, name: str, form: str, reading: Reading) -> Itera
         return _json_lines(stream, name, reading)
     if form == "conll" or f".{form}" in TAGGED:
         return _columns(stream, name, reading)
-    return _plain(stream, name)
+    return _plain(stream, name, reading)
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -148,11 +148,11 @@ def _whole(stream: BinaryIO, name: str) -> Iterator[str]:
         yield line + "\n"
 
 
-def _plain(stream: BinaryIO, name: str) -> Iterator[Input]:
+def _plain(stream: BinaryIO, name: str, reading: Reading) -> Iterator[Input]:
     """A text a line."""
     for number, line in _lines(stream, name):
         where = f"{name}:{number}"
-        yield _too_long(where) if line is None else checked(line, where)
+        yield _too_long(where) if line is None else reading.alone(checked(line, where))
 
 
 def _too_long(where: str) -> Input:
@@ -205,7 +205,7 @@ def _json_lines(stream: BinaryIO, name: str, reading: Reading) -> Iterator[Input
             missing = [column for column in chosen if column not in value]
             yield fault(where, f"has no {missing[0]!r}") if missing else row_of(value, chosen, where, reading)
         else:
-            yield checked(value, where, reading.words)
+            yield reading.alone(checked(value, where, reading.words))
 
 
 def _csv(stream: BinaryIO, name: str, mark: str | None, reading: Reading) -> Iterator[Input]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dougong.data.names import LABEL_COLUMNS, clean, shown
+from dougong.data.names import LABEL_COLUMNS, clean
 from dougong.data.texts.features import class_names, features_of
 from dougong.errors import UserError
 
@@ -62,7 +62,7 @@ def with_lists(
     if labels_split is None:
         return table, label, None
     if not labels_split:
-        raise UserError("labels_split", "is empty", 'write the sign between labels, as labels_split=";"')
+        raise UserError("labels_split", "is empty", "write the sign between labels, as --labels-split ';'")
     column = known_column(table, path.name, label) if label else usual_column(table, path.name)
     if not is_list(table, column):
         cells = enumerate(table[column].to_pylist(), first)
@@ -97,18 +97,16 @@ def _named_lists(table: pa.Table) -> pa.Table:
 
 
 def usual_column(table: pa.Table, where: str) -> str:
-    """The column of the labels by its name.
+    """The column of the labels by its name; else, as where a text has one label, by what the columns hold.
 
     Raises:
-        UserError: none has a usual one.
+        UserError: none can be meant.
     """
+    from dougong.data.texts.tables import columns_of
+
     lower = {name.lower(): name for name in table.column_names}
     found = next((lower[name] for name in ("labels", *LABEL_COLUMNS) if name in lower), None)
-    if found is None:
-        raise UserError(
-            where, f"has no label column, only {shown(list(table.column_names))}", "name it by label=COLUMN"
-        )
-    return found
+    return found or columns_of(table, where)["label"]
 
 
 def _parted(value: Any, sign: str, where: str) -> list[str]:
@@ -167,5 +165,5 @@ def said_aloud(rows: int, given: int, none: int, classes: Sequence[str], several
         parts = {part.strip() for name in classes for part in name.split(sign)}
         joined = [name for name in classes if sign in name]
         if len(joined) > 1 and len(parts) < len(classes):
-            return [f"{joined[0]!r} is taken for one class; if it is several labels, say labels_split={sign!r}."]
+            return [f"{joined[0]!r} is taken for one class; if it is several labels, say --labels-split {sign!r}."]
     return []
