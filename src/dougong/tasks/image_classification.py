@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,20 +18,14 @@ from dougong.parts.output import Output
 from dougong.tasks.class_weights import counted
 from dougong.tasks.fitting import fit_config
 from dougong.tasks.metrics import ClassificationMetrics
-from dougong.tasks.pictures import picture_size, resized
+from dougong.tasks.picture_task import PictureTask
+from dougong.tasks.pictures import picture_size
 from dougong.tasks.task import Batch, Prediction
 
-if TYPE_CHECKING:
-    import numpy as np
-
 Augment = str | Mapping[str, Any] | Augmentation
-CACHE = 512 * 2**20
-"""Splits whose prepared pictures take fewer bytes than this are kept prepared."""
-SAMPLED = 5000
-"""Pictures from which mean and deviation are taken."""
 
 
-class ImageClassification:
+class ImageClassification(PictureTask):
     """What a sample is, what is learnt from it, and how well.
 
     Args:
@@ -64,14 +57,9 @@ class ImageClassification:
         data: ImageData | None = None,
         augment: Augment = "none",
     ) -> None:
+        super().__init__(image_size, mean, std, data)
         self.classes = tuple(classes)
-        self.image_size = (int(image_size[0]), int(image_size[1]))
-        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
-        self.data = data
         self.augmentation = choose(augment, self.image_size, self.classes)
-        self._mean = torch.tensor(self.mean).view(3, 1, 1) * 255
-        self._std = torch.tensor(self.std).view(3, 1, 1) * 255
-        self._prepared: dict[str, Tensor] = {}
 
     @classmethod
     def from_data(
@@ -79,22 +67,9 @@ class ImageClassification:
     ) -> ImageClassification:
         """The task that a data set poses; mean and deviation are those of its training pictures."""
         task = cls(data.classes, image_size or picture_size(data), (0.0,) * 3, (1.0,) * 3, data)
-        n = len(data.splits["train"])
-        # evenly spread, so that every class is among them
-        some = torch.linspace(0, n - 1, min(n, SAMPLED)).round().long()
-        total, squares, count = torch.zeros(3).double(), torch.zeros(3).double(), 0
-        for part in some.split(256):
-            values = task.raw("train", part).double().div(255)
-            total += values.sum((0, 2, 3))
-            squares += values.square().sum((0, 2, 3))
-            count += values.numel() // 3
-        mean = total / count
-        std = (squares / count - mean.square()).clamp_min(0).sqrt().clamp_min(1 / 255)
-        ready = cls(data.classes, task.image_size, mean.tolist(), std.tolist(), data, augment)
+        ready = cls(data.classes, task.image_size, *task.statistics(), data, augment)
         ready._prepared = task._prepared
         return ready
-
-    typical_length = None  # pictures have none
 
     def adapt(
         self, config: dict[str, Any], fixed: Collection[str] = (), trained: bool = False
@@ -104,20 +79,6 @@ class ImageClassification:
         if self.augmentation != NONE:
             lines.append(f"augment: training pictures are varied by {self.augmentation.describe()}")
         return fitted, lines
-
-    def size(self, split: str) -> int:
-        """Samples in a split."""
-        return len(self._split(split))
-
-    def raw(self, split: str, indices: Tensor) -> Tensor:
-        """Pictures at the model's size, uint8 (B, 3, h, w)."""
-        if split not in self._prepared:
-            height, width = self.image_size
-            n = self.size(split)
-            if n * 3 * height * width > CACHE:
-                return self._resized(split, indices)
-            self._prepared[split] = self._resized(split, torch.arange(n))
-        return self._prepared[split][indices]
 
     def batch(self, split: str, indices: Tensor, *, train: bool, epoch: int, seed: int) -> Batch:
         """Some samples of a split: inputs float32 (B, 3, h, w), targets int64 (B,).
@@ -131,10 +92,6 @@ class ImageClassification:
         numbers = indices.tolist()
         targets = torch.tensor([part.labels[number] for number in numbers], dtype=torch.int64)
         return Batch((self.normalised(pixels.float()),), targets, indices, [part.where(number) for number in numbers])
-
-    def normalised(self, pixels: Tensor) -> Tensor:
-        """Values from 0 to 255, (B, 3, h, w), to mean 0 and deviation 1 of each channel."""
-        return pixels.sub(self._mean).div_(self._std)
 
     def loss(self, output: Output, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy in nats, the mean over samples, weighed by class where weights are set (smoothing: Szegedy et
@@ -177,21 +134,6 @@ class ImageClassification:
             "std": list(self.std),
         }
 
-    def keep(self, folder: Path) -> None:
-        """Write how a picture is prepared, as Transformers' preprocessor_config.json says it."""
-        prepared = {
-            "image_processor_type": "ViTImageProcessor",
-            "do_resize": True,
-            "size": {"height": self.image_size[0], "width": self.image_size[1]},
-            "resample": 2,  # bilinear
-            "do_rescale": True,
-            "rescale_factor": 1 / 255,
-            "do_normalize": True,
-            "image_mean": list(self.mean),
-            "image_std": list(self.std),
-        }
-        (folder / "preprocessor_config.json").write_text(json.dumps(prepared, indent=2) + "\n", encoding="utf-8")
-
     @classmethod
     def from_description(cls, description: dict[str, Any], folder: Path = Path()) -> ImageClassification:
         """The task that ``describe`` described; it predicts and explains, and has no splits.
@@ -220,32 +162,6 @@ class ImageClassification:
         same = replace(data, classes=self.classes, splits=splits)
         return ImageClassification(self.classes, self.image_size, self.mean, self.std, same, "none")
 
-    def prepare(self, raw: Any) -> Batch:
-        """A path, PIL image or uint8 array (h, w, 3) or (h, w), or a list of these, as evaluation reads pictures.
-
-        Raises:
-            UserError: a file that cannot be read, or no picture at all.
-        """
-        from dougong.data.pictures import as_pixels
-
-        many = list(raw) if isinstance(raw, list | tuple) else [raw]
-        if not many:
-            raise UserError("inputs", "no picture is given", "name at least one file")
-        where = [str(each) if isinstance(each, str | Path) else f"input {i + 1}" for i, each in enumerate(many)]
-        pixels = [resized(as_pixels(each, place), self.image_size) for each, place in zip(many, where, strict=True)]
-        return Batch((self.normalised(stacked(pixels).float()),), None, torch.arange(len(many)), where)
-
-    def _split(self, name: str) -> Any:
-        if self.data is None:
-            raise UserError("data", "this model was opened without its data", "give data=..., or use predict")
-        if name not in self.data.splits:
-            raise UserError(f"split {name}", "is not there", f"choose from {', '.join(self.data.splits)}")
-        return self.data.splits[name]
-
-    def _resized(self, split: str, indices: Tensor) -> Tensor:
-        part = self._split(split)
-        return stacked([resized(part.pixels(number), self.image_size) for number in indices.tolist()])
-
 
 def checked(description: Mapping[str, Any]) -> None:
     """Refuse a description that does not describe a classification of pictures.
@@ -267,10 +183,3 @@ def checked(description: Mapping[str, Any]) -> None:
             right = right and all(each > 0 for each in value)  # type: ignore[union-attr]
         if not right:
             raise UserError(key, f"{str(value)[:60]!r} will not do", f"write {what}")
-
-
-def stacked(pictures: Sequence[np.ndarray]) -> Tensor:
-    """Pictures (h, w, 3) of one size as uint8 (B, 3, h, w)."""
-    import numpy as np
-
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
