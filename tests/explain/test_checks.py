@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 import dougong as dg
-from dougong.explain.checks import deletion, randomised_weights, rank_correlation, shuffle
+from dougong.explain.checks import deletion, randomised_weights, rank_correlation, rows_read, shuffle
 from dougong.explain.finding import Ask, Finding
 from dougong.explain.methods import METHODS
 from dougong.explain.opening import make_subject
@@ -100,6 +101,30 @@ def test_shuffling_keeps_every_number(vit: nn.Module) -> None:
         assert torch.equal(mine.flatten().sort().values, theirs.flatten().sort().values), name
     mine, theirs = (model.body.blocks[0].attention.body.query.weight for model in (vit, other))
     assert not torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("head", ["sequence", "masked-language"])
+def test_of_a_large_vocabulary_only_what_is_read_is_shuffled(head: str) -> None:
+    """Numbers of the whole table, each at most once; a table that the answers read, too, is shuffled whole."""
+    config = {"architecture": "bert", "d_model": 8, "n_layers": 1, "n_heads": 2, "d_ff": 16, "vocab_size": 500}
+    model = dg.build({**config, "head": head, "max_length": 8}, seed=3).eval()
+    subject = SimpleNamespace(model=model, inputs=torch.tensor([[1, 7, 7, 400]]))
+    rows = rows_read(subject)  # type: ignore[arg-type]
+    other = copy.deepcopy(model)
+    shuffle(other, model, 0, rows)
+    mine, theirs = model.embedding.weight, other.embedding.weight
+    if head == "masked-language":
+        assert rows is None and torch.equal(mine.flatten().sort().values, theirs.flatten().sort().values)
+        return
+    assert rows is not None and rows.tolist() == [1, 7, 400]
+    found, whole, read = (set(each.flatten().tolist()) for each in (theirs[rows], mine, mine[rows]))
+    assert found <= whole and len(found) == 24 and not found <= read
+    query, theirs_query = (each.body.blocks[0].attention.body.query.weight for each in (model, other))
+    assert not torch.equal(query, theirs_query)  # all the rest is shuffled whole
+    assert torch.equal(query.flatten().sort().values, theirs_query.flatten().sort().values)
+    again = copy.deepcopy(model)
+    shuffle(again, model, 1, rows)
+    assert not torch.equal(again.embedding.weight[rows], theirs[rows])
 
 
 def test_rank_correlation_is_spearmans() -> None:

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dougong.explain.explanation import Check, Curves, Units
 from dougong.explain.finding import Ask, Finding
 from dougong.explain.subject import Subject, evaluation
+from dougong.parts.embeddings import TokenEmbedding
 
 ORDERS = 19
 """With 19 random orders, an order that is no better than chance is below all of them once in 20 times."""
@@ -75,10 +76,10 @@ def randomised_weights(
         ask: what it was asked for.
         seed: of the shuffling.
     """
-    alike, model = [], copy.deepcopy(subject.model)
+    alike, model, rows = [], copy.deepcopy(subject.model), rows_read(subject)
     with evaluation(model):
         for number in range(SHUFFLES):
-            shuffle(model, subject.model, seed + number)
+            shuffle(model, subject.model, seed + number, rows)
             other = method(subject.with_model(model), replace(ask, steps=min(ask.steps, 64)))
             alike.append(rank_correlation(finding.scores, other.scores))
     mean = float(np.mean(alike))
@@ -92,13 +93,38 @@ def randomised_weights(
     return Check(mean, meaning, passed)
 
 
+def rows_read(subject: Subject) -> Tensor | None:
+    """The rows of the table of tokens that a text reads, where nothing else reads that table; None else.
+
+    A vocabulary may hold most of a model's weights, of which a text reads a few rows.
+    """
+    table, model = getattr(subject.model, "embedding", None), subject.model
+    if not isinstance(table, TokenEmbedding) or subject.inputs.is_floating_point():
+        return None
+    readers = sum(each is table.weight for _, each in model.named_parameters(remove_duplicate=False))
+    return subject.inputs.unique() if readers == 1 else None
+
+
 @torch.no_grad()
-def shuffle(copied: nn.Module, model: nn.Module, seed: int) -> None:
-    """Give a copy of the model the model's numbers, each parameter's and buffer's entries in random order."""
-    generator = torch.Generator().manual_seed(seed)
+def shuffle(copied: nn.Module, model: nn.Module, seed: int, rows: Tensor | None = None) -> None:
+    """Give a copy of the model the model's numbers, each parameter's and buffer's entries in random order.
+
+    Args:
+        copied: has any numbers of the same shapes.
+        model: whose numbers they are.
+        seed: of the orders.
+        rows: the only rows that are read of the table of tokens, and so the only ones of it that are given: numbers
+            drawn from all of it, each once, as in a whole random order.
+    """
+    generator, drawn = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    first = getattr(model, "embedding", None)
+    table = first.weight if rows is not None and isinstance(first, TokenEmbedding) else None
     mine, theirs = ([*each.parameters(), *each.buffers()] for each in (copied, model))
     for tensor, real in zip(mine, theirs, strict=True):
-        if tensor.is_floating_point() and tensor.numel() > 1:
+        if real is table and rows is not None:
+            some = torch.from_numpy(drawn.choice(real.numel(), len(rows) * real.shape[1], replace=False))
+            tensor[rows] = real.flatten()[some.to(tensor.device)].view(len(rows), -1)
+        elif tensor.is_floating_point() and tensor.numel() > 1:
             order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
             tensor.copy_(real.flatten()[order].view_as(tensor))
 
