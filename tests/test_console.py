@@ -140,3 +140,12 @@ def test_figures(shown: str, text: str) -> None:
 )
 def test_blanks_at_the_ends_are_seen(text: str, shown: str) -> None:
     assert console.visible(text) == shown
+
+
+def test_the_end_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for last, lines in ((3, 1), (2, 2)):  # done, and said so; then the control: stopped short of the total
+        bar = console._Lines(3, "work", "steps")
+        with bar:
+            bar.start, bar.next = bar.start - 9, 0.0
+            bar.set(last)
+        assert len(capsys.readouterr().err.splitlines()) == lines

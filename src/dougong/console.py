@@ -188,6 +188,7 @@ class _Lines(_Silent):
         self.start = time.monotonic()
         self.wait = 2.0
         self.next = self.start + self.wait
+        self.told: Any = None
 
     def __enter__(self) -> _Lines:
         return self
@@ -204,6 +205,10 @@ class _Lines(_Silent):
             self._print()
 
     def _print(self, *, end: bool = False) -> None:
+        state = (self.done, dict(self.shown))
+        if end and self.told == state and self.done == self.total:  # the last line said so
+            return
+        self.told = state
         spent = time.monotonic() - self.start
         parts = [_amount(self.done, self.total, self.unit), fields(self.shown), duration(spent)]
         if not end and self.total and 0 < self.done < self.total:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 import dougong
+from dougong.cli.app import execute
 from dougong.data import open_data
 from dougong.data.tagging import IGNORED
 from dougong.errors import UserError
@@ -70,12 +71,16 @@ def test_only_an_encoder_with_a_decoder_translates(task: Translation) -> None:
         task.adapt(dougong.resolve("gpt2"))
 
 
-def test_train_evaluate_predict(folder: Path, tmp_path: Path) -> None:
+def test_train_evaluate_predict(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = {"architecture": "transformer", "d_model": 32, "n_layers": 1, "n_heads": 2, "d_ff": 64, "dropout": 0.0}
     settings = {"learning_rate": 5e-3, "vocab_size": 300, "batch_size": 32}
     run = dougong.train(model, folder, budget="400steps", out=tmp_path / "run", **settings)
     assert run.result is not None and run.result["test"]["bleu"] > 60
     found = dougong.evaluate(run)
+    capsys.readouterr()
+    assert execute(["evaluate", str(run.path)]) == 0
+    said = capsys.readouterr().out
+    assert "signature of bleu: nrefs:1|case:mixed|eff:no|tok:13a" in said and "signature of chrf: nrefs:1" in said
     assert found["bleu_low"] <= found["bleu"] <= found["bleu_high"]
     sources = (folder / "test.de").read_text(encoding="utf-8").splitlines()
     truth = (folder / "test.en").read_text(encoding="utf-8").splitlines()

@@ -46,8 +46,8 @@ def evaluate(
     console.table(f"{run}, {split}", ["metric", "value"], list(numbers.items()))
     _show_classes(found.get("per_class") or {})
     _show_confusion(found.get("classes") or [], found.get("confusion") or [])
-    for line in found.get("signatures") or []:
-        console.say(f"signature: {line}")
+    for name, line in zip(("bleu", "chrf"), found.get("signatures") or (), strict=False):
+        console.say(f"signature of {name}: {line}")
     if predictions is not None:
         console.say(f"{found['samples']} predictions: {predictions}")
     return {"run": run, "data": data, "split": split, "predictions": predictions, **found}
