@@ -44,10 +44,11 @@ def check(
     The exit code is 2 when there are errors, which training would refuse; warnings leave it at 0. With --fix it is that
     of the cleaned copy.
     """
+    from dougong.data.boxes.opening import format_of
     from dougong.data.texts.opening import kind_of
 
     kind = _kind(task)
-    if data != "digits" and kind_of(data, kind):
+    if data != "digits" and kind != "detection" and not format_of(data) and kind_of(data, kind):
         from dougong.cli.checking import check_texts
 
         return check_texts(data, limit, fix, kind, text, label, length, tokenizer, encoding)
@@ -72,9 +73,16 @@ def _kind(task: str | None) -> str | None:
 
 
 def _pictures(data: str, limit: int) -> dict[str, Any] | Outcome:
+    from dougong.data.boxes.opening import format_of
     from dougong.data.doctor import examine
 
-    found = examine(data)
+    boxed = format_of(data)
+    if boxed:
+        from dougong.data.boxes.doctor import examine_boxes
+
+        found = examine_boxes(data)
+    else:
+        found = examine(data)
     errors = [fault for fault in found.faults if fault.severity == "error"]
     faults = sorted(found.faults, key=lambda fault: fault.severity != "error")
     if faults:
@@ -82,7 +90,7 @@ def _pictures(data: str, limit: int) -> dict[str, Any] | Outcome:
         if limit and len(faults) > limit:
             console.say(f"... and {len(faults) - limit} more; --limit 0 shows all")
         console.say()
-    show_counts(found.counts, "pictures")
+    show_counts(found.counts, "boxes" if boxed else "pictures")
     ending = f"{many(len(errors), 'error')}, {many(len(faults) - len(errors), 'warning')}"
     console.say(f"{data}: {many(found.pictures, 'picture')}, {many(len(found.counts), 'class')}, {ending}")
     value = {

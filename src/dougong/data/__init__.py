@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dougong.data.batching import batches, epoch_order
 
 if TYPE_CHECKING:
+    from dougong.data.boxes import DetectionData
     from dougong.data.images import ImageData
     from dougong.data.listing import Fault
     from dougong.data.texts import TextData
@@ -26,25 +27,31 @@ def open_data(
     source: str | Path, split: str | None = None, seed: int = 0,
     *, text: str | list[str] | None = None, label: str | list[str] | None = None, kind: str | None = None,
     labels_split: str | None = None,
-) -> ImageData | TextData:  # fmt: skip
+) -> ImageData | TextData | DetectionData:  # fmt: skip
     """Open a data set for training.
 
     Args:
-        source: "digits", or the path of an image folder, a Parquet, CSV or TSV file, or a zip of one of these; or
-            labelled texts in a CSV, TSV, JSON Lines or Parquet file, CoNLL columns, a text file, or a folder of these
-            named after splits, or of parallel files as train.de and train.en.
+        source: "digits", or the path of an image folder, a Parquet, CSV or TSV file, or a zip of one of these; pictures
+            with boxes, as COCO JSON, VOC XML, YOLO text or Parquet with objects; or labelled texts in a CSV, TSV, JSON
+            Lines or Parquet file, CoNLL columns, a text file, or a folder of these named after splits, or of parallel
+            files as train.de and train.en.
         split: "80/10/10", per cent for train/val/test, where the source has no splits of its own.
         seed: of the split.
         text: of texts, the column of the text, or two columns; guessed when None.
         label: of texts, the column of the label, or columns of 0 and 1, each named after a label; guessed when None.
-        kind: of texts that could be several: "texts", "tags", "corpus", "pairs" or "sentences".
+        kind: of data that could be several: "texts", "tags", "corpus", "pairs" or "sentences"; "detection".
         labels_split: of texts, the sign between the labels of a cell, where a text may have several.
 
     Raises:
         UserError: nothing there, or a fault that training cannot live with.
     """
+    from dougong.data.boxes.opening import format_of
     from dougong.data.texts.opening import kind_of, read_texts
 
+    if kind == "detection" or (kind is None and format_of(source)):
+        from dougong.data.boxes.opening import read_boxes
+
+        return read_boxes(source, split=split, seed=seed)
     asked = any(each is not None for each in (text, label, kind, labels_split))
     if str(source) != "digits" and (asked or kind_of(source)):
         return read_texts(source, split=split, seed=seed, text=text, label=label, kind=kind, labels_split=labels_split)
@@ -60,8 +67,13 @@ def check(source: str | Path) -> list[Fault]:
     Raises:
         UserError: there is no such source, or it is of no kind that is read.
     """
+    from dougong.data.boxes.opening import format_of
     from dougong.data.texts.opening import kind_of
 
+    if format_of(source):
+        from dougong.data.boxes.doctor import examine_boxes
+
+        return examine_boxes(source).faults
     if str(source) != "digits" and kind_of(source):
         from dougong.data.texts.doctor import check_texts
 

@@ -90,8 +90,8 @@ def diagnose(listing: Listing, seen: list[Seen]) -> list[Fault]:
     if seen:
         if not listing.partial:
             faults += _classes(listing)
-        faults += _sizes(listing, seen)
-        faults += _copies(seen)
+        faults += unlike_sizes(listing, seen)
+        faults += copied(seen)
     return faults
 
 
@@ -142,7 +142,7 @@ def _classes(listing: Listing) -> list[Fault]:
     return faults
 
 
-def _sizes(listing: Listing, seen: list[Seen]) -> list[Fault]:
+def unlike_sizes(listing: Listing, seen: list[Seen]) -> list[Fault]:
     """Pictures of very different sizes, which are all brought to one."""
     sizes = [(max(each.size), each) for each in seen if each.key]
     if not sizes:
@@ -155,7 +155,7 @@ def _sizes(listing: Listing, seen: list[Seen]) -> list[Fault]:
     return [warning(listing.name, said, "nothing if that is so in use too: all are scaled and cut to one size")]
 
 
-def _copies(seen: list[Seen]) -> list[Fault]:
+def copied(seen: list[Seen]) -> list[Fault]:
     """The same picture more than once: in a split, across splits, under two labels."""
     faults = []
     for copies in groups(seen):

@@ -48,9 +48,18 @@ def read_images(source: str | Path, *, split: str | None = None, seed: int = 0) 
 
 
 def divide(
-    listing: Listing, seen: list[Seen], source: str | Path, split: str | None = None, seed: int = 0
-) -> tuple[dict[str, list[Seen]], str, list[str]]:
+    listing: Listing, seen: list[Seen], source: str | Path, split: str | None = None, seed: int = 0,
+    *, every_class: bool = True,
+) -> tuple[dict[str, list[Seen]], str, list[str]]:  # fmt: skip
     """Samples without faults in train, val and test; how that was done, and what is to be said of it.
+
+    Args:
+        listing: of the source.
+        seen: its pictures.
+        source: as the user gave it.
+        split: "80/10/10", per cent for train/val/test, where the source has no splits.
+        seed: of the split.
+        every_class: whether train must hold every label.
 
     Raises:
         UserError: shares for data that has its own splits, or too few pictures to fill each split.
@@ -76,7 +85,7 @@ def divide(
                 str(source), f"has too few pictures to fill {name}", "give more, or other shares with --split"
             )
     lost = set(classes) & {each.sample.label for each in seen} - {each.sample.label for each in parts["train"]}
-    if lost:
+    if lost and every_class:
         said = f"no training picture is left of {shown(sorted(map(str, lost)))}, once copies are taken out"
         raise UserError(str(source), said, "give more pictures that differ")
     return parts, how, notes

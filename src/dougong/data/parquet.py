@@ -70,7 +70,7 @@ def _list_file(listing: Listing, path: Path, split: str | None, root: Path) -> N
         if content.is_valid:
             listing.samples.append(Sample(place, name, content.as_py, split, own if isinstance(own, str) else ""))
         elif own and isinstance(own, str):
-            listing.samples.append(Sample(place, name, functools.partial(_inside, path.parent, own), split, own))
+            listing.samples.append(Sample(place, name, functools.partial(inside, path.parent, own), split, own))
         else:
             listing.faults.append(Fault(place, "has no picture", "fill the row in, or take it out"))
 
@@ -92,7 +92,7 @@ def read_arrow(path: Path) -> Any:
     return table
 
 
-def _inside(folder: Path, name: str) -> bytes:
+def inside(folder: Path, name: str) -> bytes:
     """A file that a row names, which must lie in the Parquet file's folder."""
     if "\0" in name:
         raise FileNotFoundError(2, "no path holds a zero byte")
@@ -102,15 +102,19 @@ def _inside(folder: Path, name: str) -> bytes:
     return read_file(path)
 
 
+def holds_pictures(kind: Any) -> bool:
+    """Whether a column of this type holds encoded pictures."""
+    import pyarrow as pa
+
+    binary = (pa.types.is_binary, pa.types.is_large_binary)
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and any(test(kind.field("bytes").type) for test in binary)
+    return any(test(kind) for test in binary)
+
+
 def _columns(schema: Any, where: str) -> tuple[str, str]:
     """The names of the picture's and the label's column."""
     import pyarrow as pa
-
-    def holds_pictures(kind: Any) -> bool:
-        binary = (pa.types.is_binary, pa.types.is_large_binary)
-        if pa.types.is_struct(kind):
-            return kind.get_field_index("bytes") >= 0 and any(test(kind.field("bytes").type) for test in binary)
-        return any(test(kind) for test in binary)
 
     pictures = [field.name for field in schema if holds_pictures(field.type)]
     image = next((name for name in IMAGE_COLUMNS if name in pictures), pictures[0] if len(pictures) == 1 else None)
