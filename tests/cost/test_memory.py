@@ -17,7 +17,7 @@ from dougong.cost.shapes.layers import recurrent_workspace
 
 LOSS_BYTES = 4
 # Convolutions and oneDNN's LSTM work in scratch space of their own, taken from torch's allocator.
-SCRATCH = {"resnet", "textcnn", "lstm", "detr"}
+SCRATCH = {"resnet", "textcnn", "lstm", "detr", "dab_detr"}
 
 
 def figures(passed: Trace) -> tuple[object, ...]:

@@ -78,6 +78,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "detr, from scratch": {"architecture": "detr", "image_size": 32, "layers": [1, 1], "width": 4, "norm": "batch",
                            "d_model": 16, "n_encoder_layers": 1, "n_layers": 1, "n_heads": 2, "d_ff": 24,
                            "n_queries": 4, "n_classes": 2},
+    "dab_detr": {"architecture": "dab_detr", "image_size": [32, 48], "layers": [1, 1], "width": 4, "n_levels": 2,
+                 "d_model": 16, "n_layers": 2, "n_heads": 2, "d_ff": 24, "n_queries": 5, "n_noised": 2, "n_classes": 3},
     "vectors": {"architecture": "vectors", "input_dim": 6, "output_dim": 4, "nhead": 2, "num_layers": 2, "d_model": 16},
     "vectors, with a target": {"architecture": "vectors", "input_dim": 6, "output_dim": 4, "nhead": 2, "num_layers": 1,
                                "d_model": 16, "target_dim": 5},
@@ -114,6 +116,17 @@ def inputs_of(model: nn.Module, batch: int = 3) -> tuple[Tensor, ...]:
         else torch.randint(0, 17, example.shape)
         for example in shapes
     )
+
+
+def learnt_from(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    """All numbers that a loss may be made of: of detectors those of every layer, and of noisy boxes, too."""
+    if not hasattr(model, "n_queries"):
+        return run(model, inputs)
+    targets = torch.rand(len(inputs[0]), 2, 5) * 0.3 + 0.3
+    targets[..., 0] = torch.tensor([0, 1])
+    output = model(*inputs, targets=targets) if hasattr(model, "noise") else model(*inputs)
+    answers = [output, *output.auxiliary, *output.denoised]
+    return torch.cat([side.flatten() for each in answers for side in (each.logits, each.boxes)])
 
 
 def run(

@@ -9,6 +9,9 @@ from annotated_types import Ge, Gt, Le, Len, Lt
 Count = Annotated[int, Gt(0), Le(2**31)]
 """A whole number, at least 1; what torch could not number is refused."""
 
+Amount = Annotated[int, Ge(0), Le(10_000)]
+"""A whole number, 0 for none."""
+
 Depth = Annotated[int, Gt(0), Le(10_000)]
 """A number of blocks, each of which is an object of its own."""
 

@@ -57,8 +57,8 @@ class Detector(nn.Module):
         places = self.project(maps[-1])
         grid = (places.shape[2], places.shape[3])
         cells = None if sizes is None else covered(sizes, (pixels.shape[2], pixels.shape[3]), grid)
-        mask: Mask = OPEN if cells is None else Explicit(filled(cells, grid).flatten(1)[:, None])
-        memory = self.encoder(places.flatten(2).mT, mask=mask, grid=grid, sizes=cells)
+        mask = seen(cells, grid)
+        memory = over_places(self.encoder, places, cells)
         layers: list[Tensor] = []
         start = memory.new_zeros(len(memory), self.n_queries, memory.shape[2])
         hidden = self.decoder(start, memory=memory, memory_mask=mask, grid=grid, sizes=cells, layers=layers)
@@ -74,6 +74,35 @@ class Detector(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Pixels of the right shape, all zero; a picture has no length to choose."""
         return (self.embedding.example(batch, length, device),)  # type: ignore[operator]
+
+
+class OverPlaces(nn.Module):
+    """A stack that reads a map place by place. Args: stack: on (B, h w, D)."""
+
+    def __init__(self, stack: nn.Module) -> None:
+        super().__init__()
+        self.stack = stack
+
+    def forward(self, places: Tensor, cells: Tensor | None = None) -> Tensor:
+        """A map (B, D, h, w) to the same. Args: places; cells: as of `over_places`."""
+        return over_places(self.stack, places, cells).mT.unflatten(2, places.shape[2:])
+
+
+def over_places(stack: nn.Module, places: Tensor, cells: Tensor | None) -> Tensor:
+    """A map (B, D, h, w) through a stack: (B, h w, D).
+
+    Args:
+        stack: a `Stack`.
+        places: the map.
+        cells: (B, 2) rows and columns that each picture fills; None where all are filled.
+    """
+    grid = (places.shape[2], places.shape[3])
+    return stack(places.flatten(2).mT, mask=seen(cells, grid), grid=grid, sizes=cells)
+
+
+def seen(cells: Tensor | None, grid: tuple[int, int]) -> Mask:
+    """The places that may be attended to. Args: cells: (B, 2) that are filled; grid: of the map."""
+    return OPEN if cells is None else Explicit(filled(cells, grid).flatten(1)[:, None])
 
 
 def covered(sizes: Tensor, image: tuple[int, int], grid: tuple[int, int]) -> Tensor:

@@ -25,3 +25,32 @@ class Pyramid(nn.Module):
             x = stage(x)
             maps.append(x)
         return tuple(maps)
+
+
+class TopDown(nn.Module):
+    """Maps of several stages brought to one width, each told what the coarser ones saw (Lin et al. 2017, figure 3).
+
+    Args:
+        sides: modules, finest first, each (B, C, h, w) to (B, D, h, w).
+        smooth: modules, one for each map but the coarsest, (B, D, h, w) to the same, on what was joined.
+        top: module ``(map, grid's sizes)`` on the coarsest map before it is handed down, as an encoder over its places.
+    """
+
+    def __init__(self, sides: Iterable[nn.Module], smooth: Iterable[nn.Module], top: nn.Module | None = None) -> None:
+        super().__init__()
+        self.sides, self.smooth, self.top = nn.ModuleList(sides), nn.ModuleList(smooth), top
+
+    def forward(self, maps: tuple[Tensor, ...], sizes: Tensor | None = None) -> tuple[Tensor, ...]:
+        """The pyramid's last maps, finest first, to as many of width D.
+
+        Args:
+            maps: (B, C, h, w) each.
+            sizes: (B, 2) rows and columns of the coarsest map that each picture fills, for ``top``.
+        """
+        found = [side(each) for side, each in zip(self.sides, maps[-len(self.sides) :], strict=True)]
+        if self.top is not None:
+            found[-1] = self.top(found[-1], sizes)
+        for place in range(len(found) - 2, -1, -1):
+            coarse = nn.functional.interpolate(found[place + 1], size=found[place].shape[2:], mode="nearest")
+            found[place] = self.smooth[place](found[place] + coarse)
+        return tuple(found)

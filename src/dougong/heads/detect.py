@@ -19,12 +19,18 @@ class Layered(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
+    @property
+    def last(self) -> nn.Linear:
+        """The layer that answers."""
+        layer = self.layers[-1]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
     def forward(self, x: Tensor) -> Tensor:
         """(..., first width) to (..., last width)."""
-        *inner, last = self.layers
-        for layer in inner:
+        for layer in list(self.layers)[:-1]:
             x = nn.functional.relu(layer(x))
-        return last(x)
+        return self.last(x)
 
 
 class Detect(nn.Module):

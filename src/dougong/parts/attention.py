@@ -32,13 +32,15 @@ class Reading:
         x: (B, S, D), or packed (T, D) with its segments.
         segments: where each sequence of a packed x ends.
         mask: what may be attended to in it.
-        shift: (S, D) or (T, D) added where keys are made of it.
+        shift: (S, D), (B, S, D) or (T, D) added where keys are made of it.
+        bias: (B, H, L, S) added to the scores.
     """
 
     x: Tensor
     segments: Segments | None = None
     mask: Mask = OPEN
     shift: Tensor | None = None
+    bias: Tensor | None = None
 
 
 class Memory(nn.Module):
@@ -55,7 +57,9 @@ class Memory(nn.Module):
         """
         if context.memory is None:
             raise ValueError("cross-attention needs a memory in its context")
-        return Reading(context.memory, context.memory_segments, context.memory_mask, context.memory_shift)
+        return Reading(
+            context.memory, context.memory_segments, context.memory_mask, context.memory_shift, context.memory_bias
+        )
 
 
 class Attention(nn.Module):
@@ -141,8 +145,8 @@ class Attention(nn.Module):
         q = query[:, :, chosen].transpose(1, 2).to(wide)
         k = key[:, :, [head // group for head in chosen]].transpose(1, 2).to(wide)
         places: Any = slice(None) if rows is None else list(rows)
-        bias = None if context.bias is None or reading is not None else context.bias[chosen][:, :length]
-        bias = bias[:, places, :keys] if bias is not None else None
+        bias = context.bias if reading is None else reading.bias
+        bias = bias[..., chosen, :length, :][..., places, :keys] if bias is not None else None
         allowed = None
         if not mask.is_open(length, keys, 0):
             allowed = mask.dense(length, keys, 0, query.device)[..., places, :]
@@ -196,7 +200,7 @@ class Attention(nn.Module):
         if reading is not None:
             query, key, mask = self._dense(query, key, reading, context)
             value = value if reading.segments is None else reading.segments.restore(value)
-            mixed = self._kernel(query, key.transpose(1, 2), value.transpose(1, 2), mask, None, context, past=0)
+            mixed = self._kernel(query, key.transpose(1, 2), value.transpose(1, 2), mask, reading.bias, context, past=0)
             return mixed if segments is None else segments.strip(mixed)
         mask = context.mask & self.mask
         if segments is None:
@@ -296,7 +300,8 @@ class Attention(nn.Module):
         sizes: tuple[Any, ...] = (length, keys, past)
         if torch.compiler.is_exporting():  # lengths left open have a name and no number
             sizes = tuple(map(str, sizes))
-        asked = (mask, *sizes, bias is None)  # layers of one pass ask the same
+        of_memory = bias is not None and bias is context.memory_bias
+        asked = (mask, *sizes, bias is None, of_memory)  # layers of one pass ask the same
         if asked not in context.shared:
             table = blind = None
             if kinds:

@@ -26,6 +26,7 @@ class Context:
         memory_mask: what may be attended to in the memory.
         shift: (L, D) or (B, L, D) added to the inputs of queries and keys.
         memory_shift: (S, D) or (B, S, D) added to the memory where keys are made of it.
+        memory_bias: (B, H, L, S) added to the scores of the memory.
         rotation: of queries and keys.
         bias: (H, L, S) added to the scores; of S keys that a cache has forgotten, the first are left out.
         cache: what earlier steps left.
@@ -43,6 +44,7 @@ class Context:
     memory_mask: Mask = OPEN
     shift: Tensor | None = None
     memory_shift: Tensor | None = None
+    memory_bias: Tensor | None = None
     rotation: Rotation | None = None
     bias: Tensor | None = None
     cache: Cache | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from torch import nn
@@ -39,3 +40,16 @@ def he(model: nn.Module) -> None:
     for module in real_modules(model):
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def rare(linear: nn.Linear, share: float = 0.01) -> None:
+    """Scores of classes that start at a low probability, as most places hold nothing (Lin et al. 2017, section 4.1)."""
+    if not linear.weight.is_meta:
+        nn.init.constant_(linear.bias, math.log(share / (1 - share)))
+
+
+def still(linear: nn.Linear) -> None:
+    """A last layer that answers zero at first, so that what it corrects is left as it is."""
+    if not linear.weight.is_meta:
+        nn.init.zeros_(linear.weight)
+        nn.init.zeros_(linear.bias)
