@@ -54,12 +54,14 @@ def evaluate(
 
 
 def _show_classes(scores: dict[str, dict[str, float]]) -> None:
-    """Precision, recall, F1 and support of each class."""
+    """Precision, recall, F1 and support of each class; of boxes AP50 and how many there are."""
     if scores and not console.is_json():
         console.say()
-        columns = ["precision", "recall", "f1"]
+        boxes = "ap50" in next(iter(scores.values()))
+        columns = ["ap50"] if boxes else ["precision", "recall", "f1"]
         rows = [[name, *(row[key] for key in columns), int(row["support"])] for name, row in scores.items()]
-        console.table("", ["class", "precision", "recall", "F1", "samples"], rows)
+        heads = ["AP50", "boxes"] if boxes else ["precision", "recall", "F1", "samples"]
+        console.table("", ["class", *heads], rows)
 
 
 def _show_confusion(classes: list[str], counts: list[list[int]]) -> None:

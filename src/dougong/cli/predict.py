@@ -25,6 +25,7 @@ SHOWN = 4
 @verb(
     "dougong predict runs/first picture.png",
     "dougong predict runs/first photos/ --out predictions.csv",
+    "dougong predict runs/cells photos/ --draw drawn/ --out boxes.json",
     "ls photos/*.png | dougong predict runs/first - --json",
     "dougong predict runs/reviews reviews.csv --text review --out labels.jsonl",
 )
@@ -39,8 +40,15 @@ def predict(
     ] = None,
     top: Annotated[int, typer.Option(help="Show this many classes.", min=1)] = 3,
     out: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write .csv or .jsonl instead of a table, as answers come.")
+        str | None,
+        typer.Option(metavar="FILE", help="Write .csv or .jsonl (boxes: .json, as COCO) instead of a table."),
     ] = None,
+    draw: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Of boxes: write each picture there with what was found.")
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(help="Of boxes: the least probability of one that counts as found.", min=0, max=1)
+    ] = 0.5,
     batch_size: Annotated[int, typer.Option(help="Inputs that are in memory at once.", min=1)] = 64,
     text: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="Of tables, the column of the text; twice for two texts.")
@@ -58,9 +66,9 @@ def predict(
     batch, in their order, one answer each, so they may be more than fit in memory, or a pipe without an end. With
     --json all answers are kept for the one object that is printed.
     """
-    if out is not None:
-        from dougong.data.writing import checked_table
+    from dougong.data.writing import checked_table
 
+    if out is not None and not out.lower().endswith(".json"):
         checked_table(out)
     if not Path(run).is_dir():
         raise UserError(run, "no such folder", "give a run's folder, or a model's")
@@ -77,6 +85,14 @@ def predict(
     from dougong.training.asking import reading_for
 
     task = load_task(run)
+    if task.name == "object-detection":
+        from dougong.cli.boxes import found
+
+        return found(run, task, pictures(files), batch_size, skip_bad, threshold, out, draw)
+    if draw is not None:
+        raise UserError("--draw", f"is for boxes, which {task.name} does not find", "leave it out")
+    if out is not None:
+        checked_table(out)
     reads_texts = hasattr(task, "tokenizer")
     if reads_texts:
         from dougong.data.texts.inputs import inputs

@@ -12,6 +12,7 @@ from torch import nn
 from dougong.errors import UserError
 from dougong.explain.subject import evaluation
 from dougong.explain.texts import TOO_FEW
+from dougong.report.boxes import of_boxes
 from dougong.report.examples import Question, explained, explanations
 from dougong.report.neighbours import of_sentences
 from dougong.report.parts import WORST, confusion_part, mistakes_part
@@ -165,6 +166,7 @@ def of_pairs(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
 
 
 KINDS: dict[str, Callable[[Mapping[str, nn.Module], Any], dict[str, str]]] = {
+    "detection": of_boxes,
     "tags": of_tags,
     "corpus": of_language,
     "pairs": of_pairs,

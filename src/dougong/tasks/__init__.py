@@ -12,6 +12,7 @@ from dougong.tasks.class_weights import weights_of_classes
 from dougong.tasks.image_classification import Augment, ImageClassification
 from dougong.tasks.language import CausalLanguage
 from dougong.tasks.masked_language import MaskedLanguage
+from dougong.tasks.object_detection import ObjectDetection
 from dougong.tasks.sentence_embedding import SentenceEmbedding
 from dougong.tasks.task import Batch, Metrics, Prediction, Task
 from dougong.tasks.text_classification import TextClassification
@@ -19,14 +20,16 @@ from dougong.tasks.token_classification import TokenClassification
 from dougong.tasks.translation import Translation
 
 __all__ = [
-    "KINDS", "TASKS", "Batch", "CausalLanguage", "ImageClassification", "MaskedLanguage", "Metrics", "Prediction",
-    "SentenceEmbedding", "Task", "TextClassification", "TokenClassification", "Translation", "load_task", "task_for",
+    "KINDS", "TASKS", "Batch", "CausalLanguage", "ImageClassification", "MaskedLanguage", "Metrics",
+    "ObjectDetection", "Prediction", "SentenceEmbedding", "Task", "TextClassification", "TokenClassification",
+    "Translation", "load_task", "task_for",
 ]  # fmt: skip
 
 TASKS: dict[str, Any] = {
     each.name: each
     for each in (
         ImageClassification,
+        ObjectDetection,
         TextClassification,
         TokenClassification,
         CausalLanguage,
@@ -37,6 +40,7 @@ TASKS: dict[str, Any] = {
 }
 POSED = {
     "images": ImageClassification.name,
+    "detection": ObjectDetection.name,
     "texts": TextClassification.name,
     "tags": TokenClassification.name,
     "corpus": CausalLanguage.name,
@@ -45,7 +49,7 @@ POSED = {
 }
 """The task that each kind of data poses by itself."""
 KINDS = {name: kind for kind, name in POSED.items() if kind != "images"} | {MaskedLanguage.name: "corpus"}
-"""The kind of texts that each task on texts learns from."""
+"""The kind of data that each task learns from, but for pictures with one class."""
 
 
 def task_for(
@@ -85,9 +89,9 @@ def task_for(
         own.pop("source", None)
         for key in own:
             raise UserError(key, f"{chosen} has none", f"leave it out, or learn with --task {SentenceEmbedding.name}")
-    if data.kind == "images":
+    if data.kind in ("images", "detection"):
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
-        task: Any = ImageClassification.from_data(data, augment, None if size is None else (size[0], size[1]))
+        task: Any = TASKS[chosen].from_data(data, augment, None if size is None else (size[0], size[1]))
     else:
         task = TASKS[chosen].from_data(data, **text, **own)
     if class_weights != "none":

@@ -31,6 +31,8 @@ def fit_config(
     family = str(config["architecture"])
     if "image_size" not in config:
         raise UserError(family, "reads no pictures", "choose vit, resnet, rnn, gru, lstm or textcnn")
+    if "n_queries" in config:
+        raise UserError(family, "finds boxes, where the data has a class a picture", "choose vit or resnet")
 
     def change(key: str, value: Any, why: str) -> None:
         if key in fixed and fitted[key] is not None:

@@ -44,7 +44,7 @@ def score(
     autocast: Any = contextlib.nullcontext()
     if precision == "bfloat16":
         autocast = torch.autocast(torch.device(device).type, torch.bfloat16)
-    at_once = min(BATCH, max(1, TOKENS // (task.typical_length or 1)))
+    at_once = min(getattr(task, "at_once", BATCH), max(1, TOKENS // (task.typical_length or 1)))
     for indices in torch.arange(task.size(split)).split(at_once):
         batch = task.batch(split, indices, train=False, epoch=0, seed=0).to(device)
         with autocast:

@@ -1,0 +1,146 @@
+"""``dougong predict`` with a model that finds boxes: rows, COCO JSON, and pictures with the boxes drawn on them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from dougong import console
+from dougong.cli.flowing import flow
+from dougong.errors import UserError
+
+
+def found(
+    run: str, task: Any, files: Iterable[Any], batch_size: int, skip_bad: bool, threshold: float, out: str | None,
+    draw: str | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Find boxes in pictures as they come.
+
+    Args:
+        run: the model's folder.
+        task: that it learnt.
+        files: the pictures, as `dougong.cli.predict.pictures` gives them.
+        batch_size: pictures in memory at once.
+        skip_bad: whether those that cannot be read are counted and left out.
+        threshold: the least probability of a box that is kept.
+        out: a .json file of COCO's form, or a .jsonl or .csv table; None for none.
+        draw: a folder for the pictures with their boxes; None for none.
+
+    Raises:
+        UserError: a file or folder that cannot be written, or what a picture raises.
+    """
+    from dougong.cli.predict import write
+    from dougong.training import predict
+
+    coco = out is not None and out.lower().endswith(".json")
+    if coco and not Path(str(out)).absolute().parent.is_dir():
+        raise UserError(f"--out {out}", "lies in no folder that exists", "make the folder first")
+    folder = None if draw is None else Path(draw)
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--draw {draw}", f"cannot be made ({error.strerror})", "name another folder") from None
+    rows = _rows(predict(run, iter(files), min(batch_size, task.at_once), skip_bad=skip_bad), task, threshold, folder)
+    value: dict[str, Any] = {"run": run, "out": out, "draw": draw, "threshold": threshold}
+    if coco:
+        kept = list(rows)
+        _write(Path(str(out)), coco_json(kept, task.classes))
+        count = len(kept)
+    elif out is not None:
+        count = write(Path(out), ({key: row[key] for key in ("where", "found", "boxes")} for row in rows))
+    elif console.is_json():
+        kept = list(rows)
+        return {**value, "predictions": kept}
+    else:
+        count = 0
+
+        def cells() -> Iterator[list[str]]:
+            nonlocal count
+            for row in rows:
+                count += 1
+                sure = [f"{each['score']:.0%}" for each in row["boxes"][:5]]
+                yield [row["where"], row["found"], " ".join(sure)]
+
+        flow(["file", "found", "most probable"], cells(), task.at_once)
+    if out is not None:
+        console.say(f"{count} predictions: {out}")
+    if folder is not None:
+        console.say(f"{count} pictures with their boxes: {folder}")
+    return {**value, "count": count} if out is not None or draw is not None else {}
+
+
+def _rows(answers: Iterable[Any], task: Any, threshold: float, folder: Path | None) -> Iterator[dict[str, Any]]:
+    """An answer as it is written, and drawn where that is wanted: where, found, boxes and the picture's size."""
+    from dougong.tasks.object_detection import said
+
+    for answer in answers:
+        boxes = [part for part in answer.parts if part["score"] >= threshold]
+        picture = _picture(str(answer.where))
+        if folder is not None:
+            from PIL import Image
+
+            from dougong.report.boxes import drawn
+
+            name = Path(str(answer.where))
+            place = _free(folder / f"{name.stem}.png")
+            Image.fromarray(drawn(picture, boxes, task.classes)).save(place)
+        yield {
+            "where": str(answer.where), "found": said(boxes, threshold), "boxes": boxes,
+            "height": picture.shape[0], "width": picture.shape[1],
+        }  # fmt: skip
+
+
+def _picture(name: str) -> Any:
+    from dougong.data.pictures import as_pixels
+
+    return as_pixels(name, name)
+
+
+_GIVEN: set[Path] = set()
+
+
+def _free(path: Path) -> Path:
+    """A name that no other picture of this call has: two folders may hold files of one name."""
+    number, found = 2, path
+    while found in _GIVEN:
+        found = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
+    _GIVEN.add(found)
+    return found
+
+
+def coco_json(rows: list[dict[str, Any]], classes: tuple[str, ...]) -> dict[str, Any]:
+    """Rows as a COCO file: pictures, categories, and annotations with their scores; numbers begin at 1."""
+    annotations: list[dict[str, Any]] = []
+    for number, row in enumerate(rows, 1):
+        for each in row["boxes"]:
+            left, top, right, bottom = each["box"]
+            box = [left, top, right - left, bottom - top]
+            annotations.append(
+                {
+                    "id": len(annotations) + 1, "image_id": number, "category_id": classes.index(each["label"]) + 1,
+                    "bbox": box, "area": box[2] * box[3], "iscrowd": 0, "score": each["score"],
+                }
+            )  # fmt: skip
+    return {
+        "images": [
+            {"id": number, "file_name": row["where"], "height": row["height"], "width": row["width"]}
+            for number, row in enumerate(rows, 1)
+        ],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(classes, 1)],
+        "annotations": annotations,
+    }
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    """Write JSON, whole or not at all."""
+    half = file.with_name(file.name + ".part")
+    try:
+        half.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(half, file)
+    except OSError as error:
+        raise UserError(f"--out {file}", f"cannot be written ({error.strerror})", "name another file") from None
