@@ -23,6 +23,7 @@ ENDINGS = (".png", ".html", ".json")
 @verb(
     "dougong explain runs/first picture.png --out why.png",
     "dougong explain runs/first picture.png --method rollout --target 7 --out why.html",
+    "dougong explain runs/cells picture.png --at 2 --out why.png",
     'dougong explain runs/reviews "The room was clean." --out why.html',
     "dougong explain runs/reviews --out why.html",
 )
@@ -38,7 +39,8 @@ def explain(
     method: Annotated[str, typer.Option(help="auto, attention, rollout, integrated-gradients or occlusion.")] = "auto",
     target: Annotated[str | None, typer.Option(help="The class to explain; the predicted one by default.")] = None,
     at: Annotated[
-        str | None, typer.Option(metavar="WORD", help="Of tags and language: the word asked about, or its number.")
+        str | None,
+        typer.Option(metavar="WORD", help="Of tags and language the word, or its number; of boxes which."),
     ] = None,
     out: Annotated[str | None, typer.Option(metavar="FILE", help="Where to draw it: .png, .html or .json.")] = None,
     seed: Annotated[int, typer.Option(help="Of the checks.")] = 0,
@@ -119,7 +121,7 @@ def samples(run: str, out: str | None, asked: dict[str, Any]) -> dict[str, Any]:
         UserError: no run but a model without its data, or a drawing of several.
     """
     from dougong.explain import explain as ask
-    from dougong.explain.opening import class_names
+    from dougong.explain.opening import BOXES, class_names
     from dougong.explain.page import page_of
     from dougong.report.examples import choose, sample_of
     from dougong.report.predictions import predict_split
@@ -132,6 +134,8 @@ def samples(run: str, out: str | None, asked: dict[str, Any]) -> dict[str, Any]:
     opened = Run.open(Path(run))
     task = opened.task()
     class_names(task)  # refuses what has no classes before the model is asked
+    if task.name == BOXES:
+        raise UserError("INPUT", "is missing", "give a picture, and --at 2 for its second most probable box")
     model = opened.model()
     predictions = predict_split(model, task)
     explained: dict[str, Explanation] = {}

@@ -52,7 +52,7 @@ LabelsSplit = Annotated[
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a model's.")]
 
 NEXT = {
-    "object-detection": ("predict {} FILE --draw drawn/",),
+    "object-detection": ("predict {} FILE --draw drawn/", "explain {} FILE --out why.png"),
     "image-classification": ("predict {} FILE", "explain {} FILE --out why.png"),
     "text-classification": ('predict {} "TEXT"', "predict {} FILE --out answers.csv", 'explain {} "TEXT"'),
     "token-classification": ('predict {} "TEXT"', "predict {} FILE --out answers.jsonl", 'explain {} "TEXT"'),

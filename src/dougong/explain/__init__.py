@@ -28,15 +28,17 @@ def explain(
     """Why the model gives this input this class.
 
     Args:
-        model: a classifier, or a model of tags or of language: a module, a run, or the path of a run or model folder.
+        model: a classifier, or a model of tags, of language or of boxes: a module, a run, or the path of a run or model
+            folder.
         inputs: one sample: the path of a picture, a PIL image, an array, a text, a pair of texts as a tuple, or a
             prepared tensor, (3, h, w) for pictures.
         method: "integrated-gradients" or "occlusion" (every model; what each part adds to the class), "attention" or
-            "rollout" (models with attention; where it looks); "auto" is integrated-gradients.
+            "rollout" (models with attention; where it looks); "auto" is integrated-gradients, and of boxes attention:
+            where the query looked that found it.
         target: number or name of the class, tag or token; the most probable one by default.
         at: the word that is asked about, itself or its number from 1, of a model that answers at each: whose tag, or
             how it was foreseen; of several masks, the mask's number. The surest tag that is not O, what follows the
-            text, or the first mask when None.
+            text, or the first mask when None. Of a model that finds boxes, which of them, by probability from 1.
         task: how inputs are prepared, where the model does not say it.
         layers: for attention: numbers of the layers, from 0, negative ones from the end; the last one by default.
         heads: for attention and rollout: numbers of the heads; all by default.
@@ -48,19 +50,19 @@ def explain(
     """
     from dougong.explain.checks import deletion, randomised_weights
     from dougong.explain.finding import Ask
-    from dougong.explain.methods import AUTO, METHODS
+    from dougong.explain.methods import METHODS
     from dougong.explain.opening import class_names, make_subject, named, open_model, picture_seen, prepare
     from dougong.explain.subject import evaluation
 
     if method not in METHODS and method != "auto":
         raise unknown("method", "method", method, ["auto", *METHODS])
-    name = AUTO if method == "auto" else method
     module, task = open_model(model, task)
     classes = class_names(task)
     ask = Ask(layers, heads, rows)
     with evaluation(module):
         sample = prepare(inputs, task, module, at)
         subject = make_subject(module, sample, classes, named(task, target), bool(getattr(task, "several", False)))
+        name = subject.auto if method == "auto" else method
         finding = METHODS[name](subject, ask)
         deleted, curves = deletion(subject, finding.units, finding.scores, seed)
         randomised = randomised_weights(subject, finding, METHODS[name], ask, seed)
@@ -71,7 +73,7 @@ def explain(
         method=name,
         checks={**finding.checks, "deletion": deleted, "randomised weights": randomised},
         signed=finding.signed,
-        picture_seen=picture_seen(subject.inputs, task),
+        picture_seen=subject.marked(picture_seen(subject.inputs, task)),
         texts=sample.passage.texts if sample.passage else (),
         curves=curves,
         maps=finding.maps,

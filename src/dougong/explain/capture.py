@@ -51,13 +51,14 @@ class Layer:
 
 
 def capture(subject: Subject, method: str) -> list[Layer]:
-    """Every self-attention layer of the model in one pass over the input, in the order in which they run.
+    """Every self-attention layer of the model in one pass over the input, in the order in which they run; of a subject
+    with a memory every layer that reads it.
 
     Raises:
         UserError: the model has none.
     """
     found = {module: name for name, module in subject.model.named_modules() if isinstance(module, Attention)}
-    found = {module: name for module, name in found.items() if not module.cross}
+    found = {module: name for module, name in found.items() if module.cross == subject.cross}
     if not found:
         family = getattr(subject.model, "config", {}).get("architecture") or type(subject.model).__name__
         raise UserError(f"method={method}", f"{family} has no attention to show", REMEDY)

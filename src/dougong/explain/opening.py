@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from dougong.errors import UserError, unknown
+from dougong.explain.boxes import box_subject
 from dougong.explain.explanation import Target
 from dougong.explain.pictures import PictureSubject
 from dougong.explain.places import KINDS, At, answer_named, answers, placed
 from dougong.explain.subject import Subject, embed, logits, shares
 from dougong.explain.texts import Passage, TextSubject, empty_text, read_passage, texts_of
 
-TASKS = ("image-classification", "text-classification", *KINDS)
+BOXES = "object-detection"
+TASKS = ("image-classification", "text-classification", BOXES, *KINDS)
 
 
 def open_model(model: Any, task: Any = None) -> tuple[nn.Module, Any]:
@@ -90,7 +92,7 @@ def prepare(raw: Any, task: Any, model: nn.Module, at: At = None) -> Sample:
         batched = raw if raw.dim() == 4 or (raw.dim() in (2, 3) and raw.shape[0] == 1) else raw[None]
         if len(batched) != 1:
             raise UserError("inputs", f"{len(batched)} samples at once", "explain one at a time")
-        return Sample(batched)
+        return Sample(batched, place=rank_of(at))
     if task is None:
         raise UserError(
             "inputs", "this model does not say how its inputs are prepared",
@@ -99,7 +101,7 @@ def prepare(raw: Any, task: Any, model: nn.Module, at: At = None) -> Sample:
     if task.name in KINDS:
         found = placed(task, model, raw, at)
         return Sample(found.inputs, "", found.passage, found.place, found.about, found.index)
-    if at is not None:
+    if at is not None and task.name != BOXES:
         raise UserError(f"at={at}", f"{task.name} answers about the whole input", "leave it out")
     batch = task.prepare(raw)
     if len(batch.inputs[0]) != 1:
@@ -107,7 +109,18 @@ def prepare(raw: Any, task: Any, model: nn.Module, at: At = None) -> Sample:
     texts = texts_of(raw)
     if texts is not None and hasattr(task, "encodings"):
         return Sample(batch.inputs[0], "", read_passage(texts, task.encodings([texts])[0]))
-    return Sample(batch.inputs[0], str(raw) if isinstance(raw, str | Path) else "")
+    return Sample(batch.inputs[0], str(raw) if isinstance(raw, str | Path) else "", place=rank_of(at))
+
+
+def rank_of(at: At) -> int | None:
+    """The number from 0 of a box that is asked about by its number from 1.
+
+    Raises:
+        UserError: it is no number.
+    """
+    if at is None or isinstance(at, int):
+        return None if at is None else at - 1
+    raise UserError(f"at={at}", "is no number of a box", "write 1 for the most probable one")
 
 
 def named(task: Any, target: int | str | None) -> int | str | None:
@@ -155,6 +168,8 @@ def make_subject(
     asked = Sample(sample) if isinstance(sample, Tensor) else sample
     first = next(model.parameters(), asked.inputs)
     inputs, passage, place = asked.inputs.to(first.device), asked.passage, asked.place
+    if hasattr(model, "n_queries"):
+        return box_subject(model, inputs.to(first.dtype), classes, target, place)
     if inputs.is_floating_point():
         inputs = inputs.to(first.dtype)
         points = inputs

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -58,6 +58,15 @@ class Subject:
     target: Target
     several: bool = False
     place: int | None = None
+
+    auto: ClassVar[str] = "integrated-gradients"
+    """The method where none is asked for: it explains every model and one class, and its scores add up."""
+    cross: ClassVar[bool] = False
+    """Whether attention is shown of queries to a memory, rather than of positions to each other."""
+
+    def marked(self, picture: np.ndarray | None) -> np.ndarray | None:
+        """The picture as it is shown, with what is asked about marked on it."""
+        return picture
 
     @property
     def nothing(self) -> str:

@@ -101,6 +101,11 @@ class AnchorDetector(nn.Module):
         self.guess, self.decoder, self.noise = guess, decoder, noise
         self.n_queries, self.feature_info, self.config = n_queries, features, {}
 
+    @property
+    def memory_levels(self) -> int:
+        """Of the pyramid's maps, how many of the last ones are the memory."""
+        return len(self.project.sides)
+
     def forward(self, pixels: Tensor, sizes: Tensor | None = None, *, targets: Tensor | None = None) -> Output:
         """Pixels (B, 3, h, w) to an `Output` with logits (B, N, C), boxes (B, N, 4) and those of earlier layers.
 

@@ -29,6 +29,8 @@ class Detector(nn.Module):
 
     config: dict[str, Any]
     input_kind = "image"
+    memory_levels = 1
+    """Of the pyramid's maps, how many of the last ones are the memory."""
 
     def __init__(
         self,

@@ -7,9 +7,11 @@ from html import escape
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
-from dougong.explain.page import image
+from dougong.explain import explain
+from dougong.explain.page import explanation_part, image
 from dougong.report.tables import table, tabs
 from dougong.training.scoring import score
 
@@ -59,7 +61,7 @@ def drawn(
 
 def of_boxes(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
     """AP50 of each class, and the pictures in which each model is worst, drawn beside what is there."""
-    classes, pictures = {}, {}
+    classes, pictures, explained = {}, {}, {}
     for name, model in models.items():
         _, metrics = score(model, task, "test")
         rows = [
@@ -68,7 +70,26 @@ def of_boxes(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
         ]
         classes[name] = table(["class", "AP50", "true boxes"], rows)
         pictures[name] = _worst(task, metrics)
-    return {"Classes": tabs("classes", classes), "Worst pictures": tabs("worst", pictures)}
+        explained[name] = _explained(model, task, metrics)
+    return {
+        "Classes": tabs("classes", classes),
+        "Worst pictures": tabs("worst", pictures),
+        "Explanations": tabs("why", explained),
+    }
+
+
+def _explained(model: nn.Module, task: Any, metrics: Any) -> str:
+    """Where the query looked that found the surest box, in the best picture and in the worst."""
+    scores, split = metrics.sample_scores(), task.data.splits["test"]
+    order = sorted(range(len(scores)), key=lambda number: scores[number])
+    parts = []
+    for words, number in (("the picture with the highest AP", order[-1]), ("the one with the lowest", order[0])):
+        sample = task.batch("test", torch.tensor([number]), train=False, epoch=0, seed=0).inputs[0]
+        found = explain(model, sample, task=task, at=1)
+        title = f"The surest box of {words}: {found.target.name}, {found.target.probability:.1%}"
+        where = f'<p class="faint">{escape(split.where(number))}</p>'
+        parts.append(f"<h3>{escape(title)}</h3>{where}{explanation_part(found)}")
+    return "".join(parts)
 
 
 def _worst(task: Any, metrics: Any) -> str:

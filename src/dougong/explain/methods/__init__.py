@@ -19,6 +19,3 @@ METHODS: dict[str, Method] = {
     "integrated-gradients": integrated_gradients,
     "occlusion": occlusion,
 }
-
-AUTO = "integrated-gradients"
-"""It explains every model and one class, and its scores add up; attention and rollout are the same for all classes."""

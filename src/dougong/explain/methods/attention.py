@@ -39,10 +39,11 @@ def attention(subject: Subject, ask: Ask) -> Finding:
             else:
                 maps += [Map(f"{name}, row {row}", seen[number, place]) for place, row in enumerate(rows)]
     scores = np.mean(total, 0)
+    looks = origin(ask.rows, readout, subject.place, subject.cross)
     return Finding(
         units=units,
         scores=scores,
-        meaning=f"the attention that {origin(ask.rows, readout, subject.place)} pays to each {units.kind}, "
+        meaning=f"the attention that {looks} pays to each {units.kind}, "
         f"mean of {len(maps)} map{'s' if len(maps) > 1 else ''}",
         checks={"reproduction": reproduction(errors, layers[0].output.dtype, "the layer" + "s" * (len(errors) > 1))},
         maps=tuple(maps),
@@ -53,10 +54,12 @@ def attention(subject: Subject, ask: Ask) -> Finding:
     )
 
 
-def origin(rows: object, readout: list[int] | None, place: int | None = None) -> str:
+def origin(rows: object, readout: list[int] | None, place: int | None = None, cross: bool = False) -> str:
     """Who looks, in words."""
     if rows is not None:
         return "the chosen rows"
+    if cross:
+        return "the query that found the box"
     if place is not None:
         return "the last token" if place == -1 else "the token that answers"
     if readout is None:

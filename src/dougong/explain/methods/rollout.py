@@ -22,6 +22,9 @@ def rollout(subject: Subject, ask: Ask) -> Finding:
     Raises:
         UserError: no attention in the model; a head or row that it does not have; layers, for rollout takes them all.
     """
+    if subject.cross:
+        raise UserError("method=rollout", "follows attention within one sequence, and a box is found across two",
+                        "use method=attention")  # fmt: skip
     layers = capture(subject, "rollout")
     if ask.layers is not None:
         raise UserError("layers", "rollout goes through all layers", "leave layers out, or use method=attention")
