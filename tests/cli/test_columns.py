@@ -155,3 +155,40 @@ def test_names_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     found = chosen("somebody/small-bert@main", {})
     assert found.name == "small-bert" and found.config["init"] == "somebody/small-bert@main"
     assert found.config["d_model"] == 16 and "init" not in chosen("somebody/small-bert", {}, scratch=True).config
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("", "a.csv: has no rows with a text; "),
+        ("one,good\n", "a.csv: has too few texts to fill val: 1; "),
+        ("".join(f"text {n},{n * 0.37}\n" for n in range(40)), "a.csv: has 40 texts and as many labels, each but once"),
+    ],
+)
+def test_rows_of_which_nothing_can_be_learnt(
+    rows: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("text,label\n" + rows)
+    assert train(str(file), tmp_path / "out") == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_texts_under_several_labels_are_said(tmp_path: Path) -> None:
+    from dougong.data import open_data
+
+    file = tmp_path / "a.csv"
+    rows = [f"text {n},{'ab'[n % 2]}\n" for n in range(40)]
+    file.write_text("text,label\n" + "".join([*rows, "text 3,b\n", "text 3,a\n", "text 3,a\n", "text 4,a\n"]))
+    said = "1 text stands under other labels again, as a.csv:5 and a.csv:43; dougong check names all."
+    assert said in open_data(file).notes
+    file.write_text("text,label\n" + "".join([*rows, *rows]))  # copies alone do not contradict one another
+    assert not any("under other labels" in note for note in open_data(file).notes)
+
+
+def test_a_curve_of_one_point_is_seen() -> None:
+    from dougong.explain.svg import Axis, Line, line_chart
+
+    one, two = (line_chart([Line("a", [1.0, 2.0][:n], [3.0, 4.0][:n], 0)], Axis("x"), Axis("y"), "") for n in (1, 2))
+    assert one.count('class="dot ') == 1 and two.count('class="dot ') == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,18 @@ def test_models_of_few_places_are_compared(tmp_path: Path) -> None:
     from dougong.report import write_comparison_report
 
     assert "What it writes" in write_comparison_report(found).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["train", "val", "test"])
+def test_a_split_without_two_tokens_is_refused(name: str) -> None:
+    good = corpus("the cat sat on the mat and the dog on the rug. " * 30)
+    for text, whole in (("the", False), ("the cat", True)):
+        splits = {**good.splits, name: TextSplit.of([TextRow((text,), where="x:1")])}
+        data = replace(good, splits=splits)
+        if name == "train":  # the tokenizer is made of it
+            splits["train"] = TextSplit.of([TextRow((text if whole else "t",), where="x:1")])
+        if whole:
+            assert MaskedLanguage.from_data(data, vocab_size=60).size(name) == 1
+        else:
+            with pytest.raises(UserError, match=f"made: has no two tokens in {name}; give more text"):
+                MaskedLanguage.from_data(data, vocab_size=60)

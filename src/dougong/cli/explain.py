@@ -164,7 +164,8 @@ def show(explanation: Explanation, name: str) -> None:
     goal = explanation.target
     short = name if len(name) <= 60 else f"{name[:57]}..."
     about = f"{goal.about} is " if goal.about else ""
-    said = f"{printable(short)}: {about}{printable(console.visible(goal.name))} {console.percent(goal.probability)}"
+    name = goal.name if goal.name.strip() else f"“{goal.name}”"  # a blank would not be seen
+    said = f"{printable(short)}: {about}{printable(console.visible(name))} {console.percent(goal.probability)}"
     console.say(f"{said}, explained by {explanation.method}")
     if explanation.texts:
         coloured(explanation)

@@ -157,6 +157,9 @@ def line_chart(lines: Sequence[Line], x: Axis, y: Axis, label: str, bands: Seque
         dash = f' stroke-dasharray="{line.dash}"' if line.dash else ""
         kind = f"line {colour(line.colour)}{' faint' if line.faint else ''}"
         parts.append(f'<path class="{kind}" stroke-width="{line.width}"{dash} d="{frame.path(line.x, line.y)}"/>')
+        if len(line.x) == 1 and math.isfinite(line.y[0]):  # a line of one point would not be seen
+            place = frame.across(line.x[0]), frame.down(line.y[0])
+            parts.append(f'<path class="dot {colour(line.colour)}" d="{shape(0, *place)}"/>')
     return legend([line for line in lines if line.name]) + frame.wrap("".join(parts), label)
 
 

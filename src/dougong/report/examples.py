@@ -197,7 +197,8 @@ def small_heat(name: str, found: Explanation, right: bool | None) -> str:
     verdict = f'<span class="passed">{passed} of {of} checks passed</span>' if not failed else (
         f'<span class="failed">failed: {escape(failed)}</span>'
     )  # fmt: skip
-    said = f"<b>{escape(name)}</b> says {escape(found.target.name)} ({found.target.probability:.1%}), "
+    answer = found.target.name if found.target.name.strip() else f"“{found.target.name}”"  # a blank would not be seen
+    said = f"<b>{escape(name)}</b> says {escape(answer)} ({found.target.probability:.1%}), "
     said = said[:-2] if right is None else said + ("right" if right else "wrong")
     if seen is None:
         caption = f"{said}; {escape(found.method)}; {verdict}"

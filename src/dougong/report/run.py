@@ -23,7 +23,9 @@ from dougong.report.tables import facts
 
 METRICS = {
     "macro_f1": "macro F1", "micro_f1": "micro F1", "subset_accuracy": "subset accuracy",
-    "mean_average_precision": "mean average precision", "ece": "expected calibration error",
+    "mean_average_precision": "mean average precision", "ece": "expected calibration error", "f1": "F1",
+    "bits_per_character": "bits per character", "bits_per_byte": "bits per byte", "bleu": "BLEU", "chrf": "chrF",
+    "mrr": "MRR",
 }  # fmt: skip
 SPENT: dict[str, tuple[str, Callable[[Any], str]]] = {
     "parameters": ("parameters", count),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from dougong.data.splitting import DEFAULT, parse_split, split_samples
@@ -34,6 +35,8 @@ def divided(
     Raises:
         UserError: ``split`` for data that has splits, or too few rows to fill one.
     """
+    if not rows:
+        raise UserError(source, "has no rows with a text", "give texts with their labels, a row each")
     given = [name for name in SPLITS if any(part == name for _, part in rows)]
     if given and split is not None:
         raise UserError(f"--split {split}", f"the data has its own splits ({', '.join(given)})", "leave --split out")
@@ -124,11 +127,31 @@ def divided_by_hash(
     return parts, how
 
 
+def contradicted(rows: Iterable[TextRow]) -> list[str]:
+    """A line about texts that stand under several labels, which nothing can learn; none where there are none."""
+    seen: dict[str, TextRow] = {}
+    odd: dict[str, str] = {}
+    for row in rows:
+        first = seen.setdefault(row.key, row)
+        if first.labels != row.labels:
+            odd.setdefault(row.key, f"{first.where} and {row.where}")
+    if not odd:
+        return []
+    texts = "1 text stands" if len(odd) == 1 else f"{len(odd)} texts stand"
+    return [f"{texts} under other labels again, as {next(iter(odd.values()))}; dougong check names all."]
+
+
 def _class(row: TextRow) -> int:
     return row.labels[0] if row.labels else 0
 
 
 def _all_filled(parts: dict[str, list[TextRow]], source: str) -> None:
+    rows = [row for several in parts.values() for row in several]
     for name, several in parts.items():
-        if not several:
-            raise UserError(source, f"has too few texts to fill {name}", "give more, or other shares with --split")
+        if several:
+            continue
+        if len(rows) > 2 and len({row.labels for row in rows}) == len(rows):
+            what = f"has {len(rows)} texts and as many labels, each but once: that is no label to learn"
+            raise UserError(source, what, "name another column by --label")
+        remedy = "give more, or other shares with --split"
+        raise UserError(source, f"has too few texts to fill {name}: {len(rows)}", remedy)

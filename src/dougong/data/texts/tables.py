@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dougong.data.names import LABEL_COLUMNS, SPLIT_COLUMNS, clean, named_split, shown
 from dougong.data.texts.caching import is_large
-from dougong.data.texts.dividing import divided
+from dougong.data.texts.dividing import contradicted, divided
 from dougong.data.texts.features import class_names, features_of, named
 from dougong.data.texts.rows import TextData, TextRow, TextSplit, key_of
 from dougong.data.texts.several import is_list, names_of, said_aloud, with_lists
@@ -87,6 +87,7 @@ def read_tables(
     given, none = sum(len(cell[1]) for cell in cells), sum(not cell[1] for cell in cells)
     notes[:0] = said_aloud(len(cells), given, none, classes, several, source)
     notes.insert(0, "Read as " + ", ".join(f"{key}: column {value!r}" for key, value in chosen.items()) + ".")
+    notes += contradicted(row for row, _ in rows)
     parts, how = divided(rows, split, seed, notes, source)
     return TextData(
         name, source, "texts", tuple(classes), several, {key: TextSplit.of(part) for key, part in parts.items()},
