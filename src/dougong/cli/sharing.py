@@ -24,7 +24,7 @@ Task = Annotated[
     str | None,
     typer.Option(
         help="What to learn, as text-classification, token-classification, causal-language, masked-language, "
-        "translation, sentence-embedding or image-classification; read off the data by default."
+        "translation, sentence-embedding, image-classification or object-detection; read off the data by default."
     ),
 ]
 Budget = Annotated[str, typer.Option(metavar="BUDGET", help="10min, 300s, 1e15flops, 3epochs or 500steps.")]
