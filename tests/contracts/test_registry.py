@@ -57,7 +57,7 @@ def test_shapes_and_features_are_as_announced(name: str) -> None:
         return
     (info, *_), last = model.feature_info, model.feature_info[-1]
     if is_picture(model) and isinstance(model.body, Pyramid):
-        assert len(output.features) == len(model.feature_info) == len(config["layers"])
+        assert len(output.features) == len(model.feature_info) == len(model.body.stages)
         for feature, announced in zip(output.features, model.feature_info, strict=True):
             size = tuple(side // stride for side, stride in zip(inputs[0].shape[2:], announced.stride, strict=True))
             assert feature.shape == (3, announced.channels, *size)
@@ -74,7 +74,11 @@ def test_shapes_and_features_are_as_announced(name: str) -> None:
         assert output.hidden.shape == (3, model.embedding.n_prefix + size[0] * size[1], info.channels)
     else:
         assert output.hidden.shape == (*inputs[-1].shape[:2], last.channels) and info.stride == (1, 1)
-    if config.get("n_classes") and config.get("head", "sequence") == "sequence":
+    if output.masks is not None:
+        assert output.logits is None and output.masks.shape[:2] == (3, config["n_classes"])
+        across = [side / each for side, each in zip(inputs[0].shape[2:], output.masks.shape[2:], strict=True)]
+        assert tuple(across) == info.stride  # as fine as the finest feature
+    elif config.get("n_classes") and config.get("head", "sequence") in ("sequence", "classes"):
         assert output.logits.shape == (3, config["n_classes"])
     elif config.get("pooler"):
         assert output.logits.shape == (3, config["d_model"])
@@ -202,7 +206,7 @@ def test_a_model_on_the_meta_device_has_the_same_shapes(name: str) -> None:
     examples = ghost.example_inputs(2, LENGTH, "meta")
     answer = ghost(*examples)
     right = model(*model.example_inputs(2, LENGTH))
-    for key in ("hidden", "logits"):
+    for key in ("hidden", "logits", "masks"):
         if not isinstance(right, Tensor) and getattr(right, key) is not None:
             assert getattr(answer, key).shape == getattr(right, key).shape and getattr(answer, key).is_meta
     if isinstance(right, Tensor):

@@ -16,16 +16,19 @@ from torch import nn
 
 import dougong
 from dougong.frames.branch import Add, Block, Branch, Replace
+from dougong.frames.pyramid import TokenStage
 from dougong.frames.stack import Stack
 from dougong.frames.towers import Towers
 from dougong.heads.classify import Average, Beside, Classify, First, Last, Mean, Token
 from dougong.heads.embed import Embed
 from dougong.heads.language import Capped, Project, Tied
-from dougong.parts.attention import Attention, Memory, NormalisedHeads, Reading, SoftCap, multi_head_attention
+from dougong.heads.segment import AllMlp, LinearPatches, MaskTransformer, UpPath
+from dougong.parts.attention import Attention, Memory, NormalisedHeads, SoftCap, multi_head_attention
 from dougong.parts.context import Context
 from dougong.parts.convolution import Parallel
 from dougong.parts.experts import Experts
-from dougong.parts.feedforward import Activation, FeedForward, GatedFeedForward
+from dougong.parts.feedforward import FeedForward, GatedFeedForward
+from dougong.parts.grid import GridConvolution, ReducedGrid, StochasticDepth
 from dougong.parts.masks import OPEN, Causal, Window
 from dougong.parts.norms import RMSNorm
 from dougong.parts.positions import AtEveryLayer, Learned, RelativeBuckets, Rotary, Sinusoidal, Sinusoidal2d
@@ -233,43 +236,55 @@ def object_queries() -> bool:
     return decoder(torch.zeros(2, 5, D), memory=torch.randn(2, 6, D), grid=(2, 3)).std(1).min() > 0
 
 
-class Reduced(nn.Module):
-    """Keys and values from every second row and column."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(D, D, 2, 2)
-
-    def forward(self, x: torch.Tensor, context: Context) -> Reading:
-        """(B, h w, D) to a quarter of it."""
-        assert context.grid is not None
-        return Reading(self.convolution(x.mT.unflatten(2, context.grid)).flatten(2).mT)
+def segformer(**changes: Any) -> Any:
+    stages = {"layers": [1, 2], "widths": [8, 12], "n_heads": [1, 3], "reductions": [2, 1], "patch_sizes": [7, 3]}
+    return dougong.build("segformer", **stages, strides=[4, 2], mlp_ratios=[2, 2], d_head=6, n_classes=3, **changes)
 
 
 def reduced_keys() -> bool:
-    attention, context = multi_head_attention(D, 4, source=Reduced()), Context(grid=(4, 6))
-    x = torch.randn(2, 24, D)
-    return attention(x, context).shape == x.shape and attention.weights(x, context).shape == (2, 4, 24, 6)
-
-
-class Mixing(nn.Module):
-    """A depthwise convolution over the grid."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(D, D, 3, padding=1, groups=D)
-
-    def forward(self, x: torch.Tensor, context: Context) -> torch.Tensor:
-        """(B, h w, F) to the same."""
-        assert context.grid is not None
-        return self.convolution(x.mT.unflatten(2, context.grid)).flatten(2).mT
+    model = segformer()
+    first, last = (stage.stack.blocks[-1].attention.body for stage in model.body.stages)
+    x, context = torch.randn(2, 24, 8), Context(grid=(4, 6))
+    fewer = first.weights(x, context).shape == (2, 1, 24, 6)
+    return fewer and isinstance(first.source, ReducedGrid) and last.source is None
 
 
 def mixing() -> bool:
-    network = FeedForward(nn.Linear(D, D), nn.Linear(D, D), Activation("gelu"), mix=Mixing())
-    x, other = torch.randn(1, 12, D), torch.randn(1, 12, D)
+    network = segformer().body.stages[0].stack.blocks[0].feed_forward.body
+    x, other = torch.randn(1, 12, 8), torch.randn(1, 12, 8)
     other[:, 0] = x[:, 0]
-    return not torch.allclose(network(x, Context(grid=(3, 4)))[:, 0], network(other, Context(grid=(3, 4)))[:, 0])
+    first = [network(each, Context(grid=(3, 4)))[:, 0] for each in (x, other)]
+    return isinstance(network.mix, GridConvolution) and not torch.allclose(*first)
+
+
+def stages() -> bool:
+    model = segformer()
+    output = model(torch.randn(2, 3, 32, 48))
+    shapes = [tuple(each.shape) for each in output.features]
+    return shapes == [(2, 8, 8, 12), (2, 12, 4, 6)] and all(type(each) is TokenStage for each in model.body.stages)
+
+
+def masks() -> bool:
+    patches = {"image_size": 16, "patch_size": 4, "d_model": 8, "n_layers": 1, "n_heads": 2, "d_ff": 8, "n_classes": 3}
+    models = {
+        AllMlp: segformer(),
+        UpPath: dougong.build("unet", image_size=16, widths=[4, 6], n_classes=3),
+        LinearPatches: dougong.build("segmenter", **patches, head="linear"),
+        MaskTransformer: dougong.build("segmenter", **patches),
+    }
+    for kind, model in models.items():
+        output = model(*model.example_inputs(2))
+        if type(model.head) is not kind or output.logits is not None or output.masks.shape[:2] != (2, 3):
+            return False
+    return True
+
+
+def some_skip() -> bool:
+    first, last = segformer().body.stages[0].stack.blocks[0], segformer().body.stages[-1].stack.blocks[-1]
+    inside, x = last.attention.inside, torch.ones(1000, 2, 3)
+    shares = inside.train()(x).mean((1, 2)).unique()
+    right = torch.allclose(shares, torch.tensor([0.0, 1 / 0.9])) and torch.equal(inside.eval()(x), x)
+    return right and type(inside) is StochasticDepth and type(first.attention.inside) is nn.Identity
 
 
 def query_only() -> bool:
@@ -291,7 +306,9 @@ ROWS: list[tuple[str, Callable[[], bool]]] = [
     ("DeiT's two tokens", two_tokens), ("DINOv2's", scaled_branches), ("CLIP's", two_towers),
     ("branches side by side", beside),
     ("a bidirectional LSTM", both_directions), ("DETR's object queries", object_queries),
-    ("SegFormer's reduced keys", reduced_keys), ("SegFormer's mixing", mixing), ("SASRec's", query_only),
+    ("SegFormer's reduced keys", reduced_keys), ("SegFormer's mixing", mixing),
+    ("SegFormer's stages", stages), ("masks instead of logits", masks), ("stochastic depth", some_skip),
+    ("SASRec's", query_only),
 ]  # fmt: skip
 
 

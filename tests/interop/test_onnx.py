@@ -26,7 +26,7 @@ needs_onnx = pytest.mark.skipif(
 )
 # One of each way to be exported, as shallow as can be: tracing takes seconds a layer. The others are long.
 QUICK: dict[str, dict[str, Any]] = {
-    "vit": {"n_layers": 1}, "resnet": {}, "gru": {}, "lstm, both directions": {}, "textcnn": {},
+    "vit": {"n_layers": 1}, "resnet": {}, "gru": {}, "lstm, both directions": {}, "textcnn": {}, "unet": {},
     "bert": {"n_layers": 1}, "mistral": {"n_layers": 1}, "mixtral": {"n_layers": 1},
 }  # fmt: skip
 SWEEP = [

@@ -15,6 +15,8 @@ from dougong.architectures.vectors import Transformer
 
 TOKENS = {"vocab_size": 17}
 PICTURE = {"image_size": 8, "patch_size": 4, "d_model": 16, "n_layers": 2, "n_heads": 2}
+PYRAMID = {"layers": [1, 2], "widths": [8, 12], "n_heads": [1, 3], "reductions": [4, 1], "patch_sizes": [7, 3],
+           "strides": [4, 2], "mlp_ratios": [2, 2], "d_head": 10}
 ENCODER = {"max_length": 12, "d_model": 16, "n_layers": 2, "n_heads": 4, "d_ff": 24}
 DECODER = {"max_length": 12, "d_model": 16, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "d_ff": 24}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -32,6 +34,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "resnet, basic": {"architecture": "resnet", "image_size": [16, 24], "layers": [2, 1, 1], "width": 4,
                       "block": "basic", "stem": "small", "shortcut": "subsample", "n_classes": 5},
     "resnet, bare": {"architecture": "resnet", "image_size": 32, "layers": [1, 1], "width": 4, "n_classes": None},
+    "segformer": {"architecture": "segformer", "image_size": [32, 48], **PYRAMID, "n_classes": 5},
+    "segformer that classifies": {"architecture": "segformer", "image_size": 32, **PYRAMID, "n_classes": 5,
+                                  "head": "classes", "dropout": 0.1},
+    "segformer, bare": {"architecture": "segformer", "image_size": 32, **PYRAMID, "n_classes": None, "skipped": 0.0},
+    "unet": {"architecture": "unet", "image_size": [16, 24], "widths": [4, 6, 8], "n_classes": 5},
+    "unet, bare": {"architecture": "unet", "image_size": 16, "widths": [4, 6], "n_classes": None},
+    "segmenter": {"architecture": "segmenter", **PICTURE, "d_ff": 24, "n_classes": 5, "n_head_layers": 1},
+    "segmenter, linear": {"architecture": "segmenter", **PICTURE, "image_size": [8, 12], "d_ff": 24, "n_classes": 5,
+                          "head": "linear"},
+    "segmenter, bare": {"architecture": "segmenter", **PICTURE, "d_ff": 24, "n_classes": None},
     "rnn": {"architecture": "rnn", **TOKENS, "d_model": 8, "n_layers": 2, "n_classes": 3},
     "gru": {"architecture": "gru", "d_input": 6, "d_model": 8, "n_classes": 3, "dropout": 0.2},
     "lstm": {"architecture": "lstm", **TOKENS, "d_model": 8, "n_layers": 2, "n_classes": 3},
@@ -132,7 +144,7 @@ def learnt_from(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
 def run(
     model: nn.Module, inputs: tuple[Tensor, ...], lengths: Tensor | None = None, target_lengths: Tensor | None = None
 ) -> Tensor:
-    """The logits, or the hidden states of a bare backbone."""
+    """The logits, or the masks, or the hidden states of a bare backbone."""
     if isinstance(model, Transformer):
         target = {"target": inputs[1], "target_lengths": target_lengths} if len(inputs) > 1 else {}
         return model(inputs[0], lengths, **target)
@@ -145,4 +157,5 @@ def run(
         output = model(*inputs) if is_picture(model) else model(*inputs, lengths)
     if output.boxes is not None:
         return torch.cat((output.logits, output.boxes), -1)
-    return output.hidden if output.logits is None else output.logits
+    answers = (output.logits, output.masks, output.hidden)
+    return next(each for each in answers if each is not None)

@@ -21,6 +21,16 @@ from dougong.parts.norms import LayerNorm
 from dougong.parts.positions import Learned
 
 
+def encoder_block(d_model: int, n_heads: int, d_ff: int, activation: str, dropout: float, eps: float) -> Block:
+    """A pre-norm block: attention, then a feed-forward network. Args: as of `vit`."""
+    attention = multi_head_attention(d_model, n_heads, dropout=dropout)
+    network = feed_forward(d_model, d_ff, activation, dropout=dropout)
+    return Block(
+        attention=Branch(attention, before=LayerNorm(d_model, eps=eps), dropout=dropout),
+        feed_forward=Branch(network, before=LayerNorm(d_model, eps=eps), dropout=dropout),
+    )
+
+
 @architecture
 def vit(
     *,
@@ -62,23 +72,8 @@ def vit(
     if pooler and not n_prefix and not n_classes:
         raise ValueError("a pooler reads the class token, which pool=mean does without")
     embedding = PatchEmbedding(pair(image_size), pair(patch_size), 3, d_model, n_prefix)
-
-    def block() -> Block:
-        return Block(
-            attention=Branch(
-                multi_head_attention(d_model, n_heads, dropout=dropout),
-                before=LayerNorm(d_model, eps=eps),
-                dropout=dropout,
-            ),
-            feed_forward=Branch(
-                feed_forward(d_model, d_ff, activation, dropout=dropout),
-                before=LayerNorm(d_model, eps=eps),
-                dropout=dropout,
-            ),
-        )
-
     body = Stack(
-        [block() for _ in range(n_layers)],
+        [encoder_block(d_model, n_heads, d_ff, activation, dropout, eps) for _ in range(n_layers)],
         positions=Learned(embedding.length, d_model),
         before=nn.Dropout(dropout),
         after=LayerNorm(d_model, eps=eps),

@@ -19,7 +19,8 @@ class Model(nn.Module):
     Args:
         embedding: tokens, pixels or vectors to `Embedded`; a pyramid's stem gives a map.
         body: a `Stack`, or a `Pyramid`.
-        head: module with ``(hidden, lengths)`` that gives logits; None for a bare backbone.
+        head: module with ``(hidden, lengths)`` that gives logits, or masks (see `dougong.parts.output.answer`); None
+            for a bare backbone.
         features: what the backbone gives.
     """
 
@@ -56,8 +57,7 @@ class Model(nn.Module):
         embedded = self.embedding(inputs) if types is None else self.embedding(inputs, types)
         if isinstance(self.body, Pyramid):
             maps = self.body(embedded)
-            logits = None if self.head is None else self.head(maps[-1])
-            return Output(hidden=maps[-1], logits=logits, features=maps)
+            return answer(self.head, maps[-1], features=maps)
         if lengths is not None and embedded.prefix:
             lengths = lengths + embedded.prefix
         allowed: Mask = OPEN if mask is None else Explicit(mask)

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
+from dougong.frames.stack import Stack
+from dougong.parts.grid import as_map
+
 
 class Pyramid(nn.Module):
     """Stages one after another, each (B, C, h, w) to (B, C', h', w'); all their maps are kept.
@@ -54,3 +57,21 @@ class TopDown(nn.Module):
             coarse = nn.functional.interpolate(found[place + 1], size=found[place].shape[2:], mode="nearest")
             found[place] = self.smooth[place](found[place] + coarse)
         return tuple(found)
+
+
+class TokenStage(nn.Module):
+    """A stage of tokens: a map becomes patches, a stack runs over them, and they become a map again.
+
+    Args:
+        patches: module, (B, C, h, w) to `Embedded` with its grid.
+        stack: over them; its final norm included.
+    """
+
+    def __init__(self, patches: nn.Module, stack: Stack) -> None:
+        super().__init__()
+        self.patches, self.stack = patches, stack
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, D, h', w')."""
+        embedded = self.patches(x)
+        return as_map(self.stack(embedded.x, grid=embedded.grid), embedded.grid)

@@ -119,22 +119,32 @@ def _ours(model: nn.Module) -> list[list[nn.Module]]:
 
 
 def _theirs(model: nn.Module, wanted: list[int]) -> list[list[nn.Module]]:
-    """Their lists of layers, outermost, pictures first, else in order; none where they are not as long as ours."""
-    found: list[tuple[bool, list[nn.Module]]] = []
+    """Their lists of layers, outermost, pictures first, else in order; of a pyramid, whose outermost list holds stages,
+    those in it; none where they are not as long as ours."""
+    outer = sorted(_lists(model), key=lambda pair: "vision" not in pair[0])
+    inner = [pair for _, each in outer for layer in each for pair in _lists(layer)]
+    for found in (outer, inner):
+        if [len(each) for _, each in found] == wanted:
+            return [list(each) for _, each in found]
+    return []
+
+
+def _lists(model: nn.Module) -> list[tuple[str, nn.ModuleList]]:
+    """The outermost lists of layers, with their names."""
+    found: list[tuple[str, nn.ModuleList]] = []
     inside: set[int] = set()
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and id(module) not in inside:
             inside |= {id(each) for each in module.modules()}
-            found.append(("vision" not in name, list(module)))
-    lists = [each for _, each in sorted(found, key=lambda pair: pair[0])]
-    return lists if [len(each) for each in lists] == wanted else []
+            found.append((name, module))
+    return found
 
 
 def _final(output: Any) -> Tensor:
-    """What a model answers: vectors of pictures and texts side by side, logits, or hidden states."""
+    """What a model answers: vectors of pictures and texts side by side, logits, masks, or hidden states."""
     if output.images is not None:
         return torch.cat((output.images, output.texts), 1)
-    return output.logits if output.logits is not None else output.hidden
+    return next(each for each in (output.logits, output.masks, output.hidden) if each is not None)
 
 
 def _answer(answer: Any, ours: Any) -> Tensor:

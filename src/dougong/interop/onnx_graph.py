@@ -92,7 +92,7 @@ def longest(model: nn.Module) -> int | None:
 
 
 def answers(model: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
-    """What the graph gives: logits, where the model has a head, and hidden; CLIP's vectors; or one output."""
+    """What the graph gives: logits or masks, where the model has a head, and hidden; CLIP's vectors; or one output."""
     if isinstance(model, Transformer):
         pair = {"target": inputs[1], "target_lengths": inputs[3]} if len(inputs) > 2 else {}
         return {"output": model(inputs[0], inputs[-1] if not pair else inputs[2], **pair)}
@@ -100,7 +100,7 @@ def answers(model: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
         output: Output = model(*inputs[:2], types=inputs[2])
     else:
         output = model(*inputs)
-    found = {name: getattr(output, name, None) for name in ("logits", "hidden", "images", "texts")}
+    found = {name: getattr(output, name, None) for name in ("logits", "masks", "hidden", "images", "texts")}
     return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 

@@ -36,10 +36,14 @@ def xavier(model: nn.Module) -> None:
 
 
 def he(model: nn.Module) -> None:
-    """Convolution weights normal by fan-out (He et al. 2015, section 2.2), for networks of ReLUs."""
+    """Convolution weights normal by fan-out (He et al. 2015, section 2.2), for networks of ReLUs; their biases zero."""
     for module in real_modules(model):
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            back = isinstance(module, nn.ConvTranspose2d)
+            outputs = (module.weight[0] if back else module.weight[:, 0]).numel()
+            nn.init.normal_(module.weight, std=(2 * module.groups / outputs) ** 0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def rare(linear: nn.Linear, share: float = 0.01) -> None:

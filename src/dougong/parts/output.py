@@ -25,7 +25,7 @@ class Output:
             (B, B) for pairs of pictures and texts.
         features: the maps of a pyramid, finest first, each (B, C, h, w).
         boxes: (B, N, 4), centre x, centre y, width, height, as shares of the picture.
-        masks: (B, C, h, w) scores of classes by pixel.
+        masks: (B, C, h, w) scores of classes by pixel, or by patch of several pixels.
         cache: what to hand in at the next step.
         memory: the encoder's hidden states, (B, S, D).
         images: (B, P) unit vectors of pictures.
@@ -120,8 +120,10 @@ def deferring() -> Iterator[None]:
 def answer(head: nn.Module | None, hidden: Tensor, lengths: Tensor | None = None, **others: Any) -> Output:
     """The `Output` of a backbone's hidden states and a head.
 
+    A head that says ``answers = "masks"`` fills that field, and reads every map of a pyramid rather than the last.
+
     Args:
-        head: module with ``(hidden, lengths)`` that gives logits; None for none.
+        head: module with ``(hidden, lengths)`` that gives logits, or what it says; None for none.
         hidden: the last hidden states, (B, L, D).
         lengths: (B,) real tokens of each row.
         others: fields of `Output`.
@@ -130,6 +132,9 @@ def answer(head: nn.Module | None, hidden: Tensor, lengths: Tensor | None = None
         return Output(hidden=hidden, **others)
     if _SWITCH.on and getattr(head, "may_wait", False):
         return Pending(head, hidden, lengths, **others)
+    if getattr(head, "answers", "logits") == "masks":
+        maps = others.get("features")
+        return Output(hidden=hidden, masks=head(hidden if maps is None else maps, lengths), **others)
     return Output(hidden=hidden, logits=head(hidden, lengths), **others)
 
 
