@@ -45,10 +45,19 @@ def check(
     of the cleaned copy.
     """
     from dougong.data.boxes.opening import format_of
+    from dougong.data.masks.opening import masks_in
     from dougong.data.texts.opening import kind_of
 
     kind = _kind(task)
-    if data != "digits" and kind != "detection" and not format_of(data) and kind_of(data, kind):
+    boxed = kind == "detection" or (kind is None and format_of(data))
+    if kind == "masks" or (kind is None and not boxed and masks_in(data)):
+        from dougong.data.masks.doctor import examine_masks
+
+        seen = examine_masks(data)
+        for line in seen.notes:
+            console.note(line)
+        return _pictures(data, limit, seen, "pixels")
+    if data != "digits" and not boxed and kind_of(data, kind):
         from dougong.cli.checking import check_texts
 
         return check_texts(data, limit, fix, kind, text, label, length, tokenizer, encoding)
@@ -56,7 +65,13 @@ def check(
     for option, value in given.items():
         if value is not None:
             raise UserError(f"--{option}", f"is for texts, which {data} does not hold", "leave it out")
-    return _pictures(data, limit)
+    if boxed:
+        from dougong.data.boxes.doctor import examine_boxes
+
+        return _pictures(data, limit, examine_boxes(data), "boxes")
+    from dougong.data.doctor import examine
+
+    return _pictures(data, limit, examine(data), "pictures")
 
 
 def _kind(task: str | None) -> str | None:
@@ -72,17 +87,8 @@ def _kind(task: str | None) -> str | None:
     return KINDS.get(task)
 
 
-def _pictures(data: str, limit: int) -> dict[str, Any] | Outcome:
-    from dougong.data.boxes.opening import format_of
-    from dougong.data.doctor import examine
-
-    boxed = format_of(data)
-    if boxed:
-        from dougong.data.boxes.doctor import examine_boxes
-
-        found = examine_boxes(data)
-    else:
-        found = examine(data)
+def _pictures(data: str, limit: int, found: Any, unit: str) -> dict[str, Any] | Outcome:
+    """What the doctor saw of pictures. Args: unit: what is counted of each class."""
     errors = [fault for fault in found.faults if fault.severity == "error"]
     faults = sorted(found.faults, key=lambda fault: fault.severity != "error")
     if faults:
@@ -90,7 +96,7 @@ def _pictures(data: str, limit: int) -> dict[str, Any] | Outcome:
         if limit and len(faults) > limit:
             console.say(f"... and {len(faults) - limit} more; --limit 0 shows all")
         console.say()
-    show_counts(found.counts, "boxes" if boxed else "pictures")
+    show_counts(found.counts, unit)
     ending = f"{many(len(errors), 'error')}, {many(len(faults) - len(errors), 'warning')}"
     console.say(f"{data}: {many(found.pictures, 'picture')}, {many(len(found.counts), 'class')}, {ending}")
     value = {

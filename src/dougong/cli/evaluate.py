@@ -53,14 +53,20 @@ def evaluate(
     return {"run": run, "data": data, "split": split, "predictions": predictions, **found}
 
 
+COLUMNS = {
+    "precision": "precision", "recall": "recall", "f1": "F1", "iou": "IoU", "accuracy": "accuracy",
+    "boundary_f1": "boundary F1", "ap50": "AP50", "support": "samples", "pixels": "pixels",
+}  # fmt: skip
+
+
 def _show_classes(scores: dict[str, dict[str, float]]) -> None:
-    """Precision, recall, F1 and support of each class; of boxes AP50 and how many there are."""
+    """What was measured of each class, and how many samples, boxes or pixels it has."""
     if scores and not console.is_json():
         console.say()
-        boxes = "ap50" in next(iter(scores.values()))
-        columns = ["ap50"] if boxes else ["precision", "recall", "f1"]
-        rows = [[name, *(row[key] for key in columns), int(row["support"])] for name, row in scores.items()]
-        heads = ["AP50", "boxes"] if boxes else ["precision", "recall", "F1", "samples"]
+        keys = [key for key in COLUMNS if key in next(iter(scores.values()))]
+        whole = ("support", "pixels")
+        rows = [[name, *(int(row[key]) if key in whole else row[key] for key in keys)] for name, row in scores.items()]
+        heads = [COLUMNS[key] if (key, keys[0]) != ("support", "ap50") else "boxes" for key in keys]
         console.table("", ["class", *heads], rows)
 
 

@@ -26,6 +26,7 @@ SHOWN = 4
     "dougong predict runs/first picture.png",
     "dougong predict runs/first photos/ --out predictions.csv",
     "dougong predict runs/cells photos/ --draw drawn/ --out boxes.json",
+    "dougong predict runs/street frames/ --out masks/",
     "ls photos/*.png | dougong predict runs/first - --json",
     "dougong predict runs/reviews reviews.csv --text review --out labels.jsonl",
 )
@@ -41,7 +42,10 @@ def predict(
     top: Annotated[int, typer.Option(help="Show this many classes.", min=1)] = 3,
     out: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Write .csv or .jsonl (boxes: .json, as COCO) instead of a table."),
+        typer.Option(
+            metavar="FILE",
+            help="Write .csv or .jsonl (boxes: .json, as COCO) instead of a table; masks and drawings into a folder.",
+        ),
     ] = None,
     draw: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Of boxes: write each picture there with what was found.")
@@ -68,7 +72,7 @@ def predict(
     """
     from dougong.data.writing import checked_table
 
-    if out is not None and not out.lower().endswith(".json"):
+    if out is not None and Path(out).suffix and not out.lower().endswith(".json"):
         checked_table(out)
     if not Path(run).is_dir():
         raise UserError(run, "no such folder", "give a run's folder, or a model's")
@@ -91,7 +95,8 @@ def predict(
         return found(run, task, pictures(files), batch_size, skip_bad, threshold, out, draw)
     if draw is not None:
         raise UserError("--draw", f"is for boxes, which {task.name} does not find", "leave it out")
-    if out is not None:
+    masks, folder = task.name == "semantic-segmentation", None
+    if out is not None and (Path(out).suffix or not masks):  # masks alone go into a folder
         checked_table(out)
     reads_texts = hasattr(task, "tokenizer")
     if reads_texts:
@@ -100,15 +105,20 @@ def predict(
         wanted: Iterator[Any] = inputs(files, reading_for(Path(run), task, text), format)
     else:
         wanted = iter(pictures(files))
-    answers = ask(run, wanted, batch_size, skip_bad=skip_bad)
+    answers: Iterator[Any] = ask(run, wanted, batch_size, skip_bad=skip_bad)
+    if out is not None and not Path(out).suffix:
+        from dougong.cli.predicting_masks import drawing, free_place
+
+        answers, folder, out = drawing(answers, task, free_place(out)), out, None
+        console.note(f"masks are written to {folder}/masks, drawn over their pictures to {folder}/drawn")
     rows = (row_of(answer, task, top) for answer in answers)
     if out is not None:
         count = write(Path(out), rows)
         console.say(f"{count} predictions: {out}")
         return {"run": run, "out": out, "count": count}
     if console.is_json():
-        return {"run": run, "out": out, "predictions": _some(list(rows))}
-    show(itertools.chain(_some(list(itertools.islice(rows, 1))), rows), batch_size, reads_texts)
+        return {"run": run, "out": folder, "predictions": _some(list(rows))}
+    show(itertools.chain(_some(list(itertools.islice(rows, 1))), rows), batch_size, reads_texts, masks)
     return {}
 
 
@@ -160,6 +170,8 @@ def row_of(answer: Any, task: Any, top: int) -> dict[str, Any]:
         return row | {"written": answer.label}
     if task.name == "sentence-embedding":
         return row | {"vector": json.loads(answer.label)}
+    if answer.mask is not None:
+        return row | {"label": answer.label, "share": float(answer.probability), "shares": dict(answer.top)}
     best = [[label, float(share)] for label, share in answer.top[:top]]
     if answer.labels is not None:
         names, shares = [name for name, _ in answer.labels], [float(share) for _, share in answer.labels]
@@ -200,7 +212,7 @@ def write(file: Path, rows: Iterable[dict[str, Any]]) -> int:
     return writer.count
 
 
-def show(rows: Iterable[dict[str, Any]], first: int, texts: bool) -> None:
+def show(rows: Iterable[dict[str, Any]], first: int, texts: bool, masks: bool = False) -> None:
     """Rows for people: where each is from, the answer, its probability, and what comes next."""
 
     def cells() -> Iterator[list[str]]:
@@ -221,11 +233,15 @@ def show(rows: Iterable[dict[str, Any]], first: int, texts: bool) -> None:
                 said = "  ".join(f"{label} {console.percent(share)}" for label, share in pairs) or "none"
                 rest = [each for each in row["top"] if each[0] not in row["labels"]]
                 yield [*place, said, "", _others([["", 0], *rest])]
+            elif "shares" in row:  # of the picture
+                rest = sorted(row["shares"].items(), key=lambda each: -each[1])[:4]
+                first_share = console.percent(row["share"])
+                yield [*place, console.visible(row["label"]), first_share, _others([list(each) for each in rest])]
             else:
                 yield [*place, console.visible(row["label"]), console.percent(row["probability"]), _others(row["top"])]
 
     heads = ["where", "text"] if texts else ["file"]
-    flow([*heads, "answer" if texts else "class", "probability", "next"], cells(), first)
+    flow([*heads, "answer" if texts else "class", "of the picture" if masks else "probability", "next"], cells(), first)
 
 
 def _others(top: list[list[Any]]) -> str:

@@ -24,7 +24,8 @@ Task = Annotated[
     str | None,
     typer.Option(
         help="What to learn, as text-classification, token-classification, causal-language, masked-language, "
-        "translation, sentence-embedding, image-classification or object-detection; read off the data by default."
+        "translation, sentence-embedding, image-classification, object-detection or semantic-segmentation; read off "
+        "the data by default."
     ),
 ]
 Budget = Annotated[str, typer.Option(metavar="BUDGET", help="10min, 300s, 1e15flops, 3epochs or 500steps.")]
@@ -59,6 +60,7 @@ NEXT = {
     "causal-language": ('generate {} --prompt "TEXT"', 'explain {} "TEXT"'),
     "masked-language": ('predict {} "A TEXT WITH [MASK]"', 'explain {} "A TEXT WITH [MASK]"'),
     "translation": ('predict {} "TEXT"', "predict {} FILE --out answers.csv", "evaluate {}"),
+    "semantic-segmentation": ("predict {} PICTURES --out masks/", "evaluate {}", "explain {} FILE --out why.png"),
     "sentence-embedding": ("predict {} FILE --out vectors.jsonl", "evaluate {}"),
 }
 """What can be done with a run of each task."""

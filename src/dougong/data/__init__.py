@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from dougong.data.boxes import DetectionData
     from dougong.data.images import ImageData
     from dougong.data.listing import Fault
+    from dougong.data.masks import MaskData
     from dougong.data.texts import TextData
 
 __all__ = ["batches", "check", "check_images", "epoch_order", "open_data", "read_images"]
@@ -26,8 +27,8 @@ def read_images(source: str | Path, *, split: str | None = None, seed: int = 0) 
 def open_data(
     source: str | Path, split: str | None = None, seed: int = 0,
     *, text: str | list[str] | None = None, label: str | list[str] | None = None, kind: str | None = None,
-    labels_split: str | None = None,
-) -> ImageData | TextData | DetectionData:  # fmt: skip
+    labels_split: str | None = None, void: str | None = None,
+) -> ImageData | TextData | DetectionData | MaskData:  # fmt: skip
     """Open a data set for training.
 
     Args:
@@ -39,19 +40,26 @@ def open_data(
         seed: of the split.
         text: of texts, the column of the text, or two columns; guessed when None.
         label: of texts, the column of the label, or columns of 0 and 1, each named after a label; guessed when None.
-        kind: of data that could be several: "texts", "tags", "corpus", "pairs" or "sentences"; "detection".
+        kind: of data that could be several: "texts", "tags", "corpus", "pairs" or "sentences"; "detection" or "masks".
         labels_split: of texts, the sign between the labels of a cell, where a text may have several.
+        void: of pictures with masks (images/ and masks/, see `dougong.data.masks.opening.read_masks`), names or numbers
+            of what is of no class, separated by commas; by their names when None.
 
     Raises:
         UserError: nothing there, or a fault that training cannot live with.
     """
     from dougong.data.boxes.opening import format_of
+    from dougong.data.masks.opening import masks_in, read_masks
     from dougong.data.texts.opening import kind_of, read_texts
 
+    if void is not None:
+        kind = kind or "masks"
     if kind == "detection" or (kind is None and format_of(source)):
         from dougong.data.boxes.opening import read_boxes
 
         return read_boxes(source, split=split, seed=seed)
+    if kind == "masks" or (kind is None and masks_in(source)):
+        return read_masks(source, split=split, seed=seed, void=void)
     asked = any(each is not None for each in (text, label, kind, labels_split))
     if str(source) != "digits" and (asked or kind_of(source)):
         return read_texts(source, split=split, seed=seed, text=text, label=label, kind=kind, labels_split=labels_split)
@@ -68,12 +76,17 @@ def check(source: str | Path) -> list[Fault]:
         UserError: there is no such source, or it is of no kind that is read.
     """
     from dougong.data.boxes.opening import format_of
+    from dougong.data.masks.opening import masks_in
     from dougong.data.texts.opening import kind_of
 
     if format_of(source):
         from dougong.data.boxes.doctor import examine_boxes
 
         return examine_boxes(source).faults
+    if masks_in(source):
+        from dougong.data.masks.doctor import examine_masks
+
+        return examine_masks(source).faults
     if str(source) != "digits" and kind_of(source):
         from dougong.data.texts.doctor import check_texts
 

@@ -72,10 +72,11 @@ def divide(
         )
     classes = listing.class_names()
     notes: list[str] = []
+    by = ", stratified by class" if len(classes) > 1 else ""
     if given:
         parts, how = _own_splits(seen, classes, seed, notes)
     else:
-        how = f"{split or DEFAULT} per cent train/val/test, stratified by class, seed {seed}"
+        how = f"{split or DEFAULT} per cent train/val/test{by}, seed {seed}"
         notes.append(f"The data has no splits: divided {how}.")
         indices = split_samples(*_labelled(seen, classes), shares or parse_split(DEFAULT), seed)
         parts = {name: [seen[index] for index in part] for name, part in zip(SPLITS, indices, strict=True)}
@@ -123,7 +124,8 @@ def _own_splits(seen: list[Seen], classes: list[str], seed: int, notes: list[str
         share = HELD_OUT / (1 - HELD_OUT) if missing.index(name) else HELD_OUT
         rest, held = split_samples(*_labelled(parts["train"], classes), (1 - share, share), seed)
         parts[name], parts["train"] = [parts["train"][i] for i in held], [parts["train"][i] for i in rest]
-        said = f"{name} is {HELD_OUT:.0%} of train, stratified by class, seed {seed}"
+        by = ", stratified by class" if len(classes) > 1 else ""
+        said = f"{name} is {HELD_OUT:.0%} of train{by}, seed {seed}"
         how += f"; {said}"
         notes.append(f"The data has no {name}: {said}.")
     return parts, how

@@ -38,7 +38,9 @@ def explain(
         target: number or name of the class, tag or token; the most probable one by default.
         at: the word that is asked about, itself or its number from 1, of a model that answers at each: whose tag, or
             how it was foreseen; of several masks, the mask's number. The surest tag that is not O, what follows the
-            text, or the first mask when None. Of a model that finds boxes, which of them, by probability from 1.
+            text, or the first mask when None. Of a model that finds boxes, which of them, by probability from 1. Of one
+            whose pixels have classes, "x,y" for the region around a pixel, "left,top,right,bottom" for a box; all
+            pixels of the class when None.
         task: how inputs are prepared, where the model does not say it.
         layers: for attention: numbers of the layers, from 0, negative ones from the end; the last one by default.
         heads: for attention and rollout: numbers of the heads; all by default.

@@ -58,10 +58,14 @@ def capture(subject: Subject, method: str) -> list[Layer]:
         UserError: the model has none.
     """
     found = {module: name for name, module in subject.model.named_modules() if isinstance(module, Attention)}
-    found = {module: name for module, name in found.items() if module.cross == subject.cross}
+    # of the backbone: a head's own attention reads more than the input
+    found = {m: name for m, name in found.items() if m.cross == subject.cross and not name.startswith("head.")}
     if not found:
         family = getattr(subject.model, "config", {}).get("architecture") or type(subject.model).__name__
         raise UserError(f"method={method}", f"{family} has no attention to show", REMEDY)
+    if not subject.one_grid:
+        family = getattr(subject.model, "config", {}).get("architecture") or type(subject.model).__name__
+        raise UserError(f"method={method}", f"{family} attends on several grids, not over one row of patches", REMEDY)
     given: dict[nn.Module, tuple[Tensor, Context]] = {}
     layers: list[Layer] = []
 

@@ -18,8 +18,8 @@ from dougong.explain.places import KINDS, At, answer_named, answers, placed
 from dougong.explain.subject import Subject, embed, logits, shares
 from dougong.explain.texts import Passage, TextSubject, empty_text, read_passage, texts_of
 
-BOXES = "object-detection"
-TASKS = ("image-classification", "text-classification", BOXES, *KINDS)
+BOXES, MASKS = "object-detection", "semantic-segmentation"
+TASKS = ("image-classification", "text-classification", BOXES, MASKS, *KINDS)
 
 
 def open_model(model: Any, task: Any = None) -> tuple[nn.Module, Any]:
@@ -64,6 +64,8 @@ class Sample:
         place: the token whose answer is explained, of a model that answers at each.
         about: what that answer is about, in words.
         index: of the answer, where it follows from the place.
+        region: the part of a picture that is asked about, of a model whose pixels have classes.
+        whole: (h, w) of such a picture before it was prepared.
     """
 
     inputs: Tensor
@@ -72,6 +74,8 @@ class Sample:
     place: int | None = None
     about: str = ""
     index: int | None = None
+    region: str | None = None
+    whole: tuple[int, int] | None = None
 
 
 def prepare(raw: Any, task: Any, model: nn.Module, at: At = None) -> Sample:
@@ -92,6 +96,8 @@ def prepare(raw: Any, task: Any, model: nn.Module, at: At = None) -> Sample:
         batched = raw if raw.dim() == 4 or (raw.dim() in (2, 3) and raw.shape[0] == 1) else raw[None]
         if len(batched) != 1:
             raise UserError("inputs", f"{len(batched)} samples at once", "explain one at a time")
+        if has_masks(model):
+            return Sample(batched, region=None if at is None else str(at))
         return Sample(batched, place=rank_of(at))
     if task is None:
         raise UserError(
@@ -101,6 +107,10 @@ def prepare(raw: Any, task: Any, model: nn.Module, at: At = None) -> Sample:
     if task.name in KINDS:
         found = placed(task, model, raw, at)
         return Sample(found.inputs, "", found.passage, found.place, found.about, found.index)
+    if task.name == MASKS:
+        batch = task.prepare(raw)
+        source = str(raw) if isinstance(raw, str | Path) else ""
+        return Sample(batch.inputs[0], source, region=None if at is None else str(at), whole=batch.truth[0])
     if at is not None and task.name != BOXES:
         raise UserError(f"at={at}", f"{task.name} answers about the whole input", "leave it out")
     batch = task.prepare(raw)
@@ -121,6 +131,11 @@ def rank_of(at: At) -> int | None:
     if at is None or isinstance(at, int):
         return None if at is None else at - 1
     raise UserError(f"at={at}", "is no number of a box", "write 1 for the most probable one")
+
+
+def has_masks(model: nn.Module) -> bool:
+    """Whether a model scores classes at pixels."""
+    return getattr(getattr(model, "head", None), "answers", "") == "masks"
 
 
 def named(task: Any, target: int | str | None) -> int | str | None:
@@ -167,6 +182,11 @@ def make_subject(
         raise UserError("model", "a model of two sequences answers with no class", "give a classifier")
     asked = Sample(sample) if isinstance(sample, Tensor) else sample
     first = next(model.parameters(), asked.inputs)
+    if has_masks(model):
+        from dougong.explain.regions import region_subject
+
+        pixels = asked.inputs.to(first.device, first.dtype)
+        return region_subject(model, pixels, classes, target, asked.region, asked.whole)
     inputs, passage, place = asked.inputs.to(first.device), asked.passage, asked.place
     if hasattr(model, "n_queries"):
         return box_subject(model, inputs.to(first.dtype), classes, target, place)

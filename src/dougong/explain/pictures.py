@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dougong.explain.explanation import Units
 from dougong.explain.subject import BATCH, Subject
+from dougong.frames.pyramid import Pyramid
 from dougong.parts.embeddings import PatchEmbedding
 
 CELLS_ACROSS = 16
@@ -23,6 +24,11 @@ class PictureSubject(Subject):
     def nothing(self) -> str:
         """What an empty input is, in words."""
         return "a picture of one colour, the zero of the prepared input (the mean colour of the training pictures)"
+
+    @property
+    def one_grid(self) -> bool:
+        """Not of a pyramid, whose stages have a grid each, unless what reads its last map is asked about."""
+        return self.cross or not isinstance(getattr(self.model, "body", None), Pyramid)
 
     @property
     def batch(self) -> int:

@@ -74,6 +74,11 @@ class Subject:
         return "zero at every position"
 
     @property
+    def one_grid(self) -> bool:
+        """Whether all attention is over one row of positions, so that its weights can be laid over the input."""
+        return True
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of any explanation of this input should know."""
         return ()

@@ -14,6 +14,7 @@ from dougong.explain.subject import evaluation
 from dougong.explain.texts import TOO_FEW
 from dougong.report.boxes import of_boxes
 from dougong.report.examples import Question, explained, explanations
+from dougong.report.masks import of_masks
 from dougong.report.neighbours import of_sentences
 from dougong.report.parts import WORST, confusion_part, mistakes_part
 from dougong.report.predictions import LONGEST_TEXT, predict_split
@@ -171,4 +172,5 @@ KINDS: dict[str, Callable[[Mapping[str, nn.Module], Any], dict[str, str]]] = {
     "corpus": of_language,
     "pairs": of_pairs,
     "sentences": of_sentences,
+    "masks": of_masks,
 }

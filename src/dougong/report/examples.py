@@ -15,6 +15,7 @@ from dougong.errors import UserError
 from dougong.explain import Explanation, explain, passages
 from dougong.explain.colours import overlay
 from dougong.explain.page import explanation_part, image
+from dougong.frames.pyramid import Pyramid
 from dougong.parts.attention import Attention
 from dougong.report.predictions import Predictions, thumbnail
 from dougong.report.tables import tabs
@@ -135,7 +136,8 @@ def explained(models: Mapping[str, nn.Module], task: Any, asked: Sequence[Questi
         task: that all of them learnt.
         asked: about which answers.
     """
-    parts, started, slowest, left_out = [introduction(True)], time.monotonic(), 0.0, 0
+    pictures = task.data is not None and task.data.kind == "masks"
+    parts, started, slowest, left_out = [introduction(not pictures)], time.monotonic(), 0.0, 0
     for number, one in enumerate(asked):
         blocks, heats = {}, []
         for name, model in list(models.items())[:MOST_MODELS]:
@@ -152,7 +154,8 @@ def explained(models: Mapping[str, nn.Module], task: Any, asked: Sequence[Questi
                 heats.append(small_heat(name, found, None if one.true is None else found.target.name == one.true))
                 blocks[f"{name}, {method}"] = explanation_part(found)
         if heats:
-            body = f'<div class="explained-text">{"".join(heats)}</div>'
+            kind = "pictures explained" if pictures else "explained-text"
+            body = f'<div class="{kind}">{"".join(heats)}</div>'
             more = f"<summary>checks and deletion curves</summary>{tabs(f'why-{number}', blocks)}"
             where = f' <span class="faint">{escape(one.where)}</span>'
             parts.append(f"<h3>{escape(one.why)}</h3><p>{where}</p>{body}<details>{more}</details>")
@@ -175,6 +178,8 @@ def introduction(texts: bool) -> str:
 
 def methods_for(model: nn.Module) -> list[str]:
     """Integrated gradients, and rollout where there is attention."""
+    if isinstance(getattr(model, "body", None), Pyramid):  # attends on several grids, if at all
+        return ["integrated-gradients"]
     attends = any(isinstance(module, Attention) and not module.cross for module in model.modules())
     return ["integrated-gradients", "rollout"] if attends else ["integrated-gradients"]
 

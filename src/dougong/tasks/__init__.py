@@ -13,6 +13,7 @@ from dougong.tasks.image_classification import Augment, ImageClassification
 from dougong.tasks.language import CausalLanguage
 from dougong.tasks.masked_language import MaskedLanguage
 from dougong.tasks.object_detection import ObjectDetection
+from dougong.tasks.semantic_segmentation import SemanticSegmentation
 from dougong.tasks.sentence_embedding import SentenceEmbedding
 from dougong.tasks.task import Batch, Metrics, Prediction, Task
 from dougong.tasks.text_classification import TextClassification
@@ -21,8 +22,8 @@ from dougong.tasks.translation import Translation
 
 __all__ = [
     "KINDS", "TASKS", "Batch", "CausalLanguage", "ImageClassification", "MaskedLanguage", "Metrics",
-    "ObjectDetection", "Prediction", "SentenceEmbedding", "Task", "TextClassification", "TokenClassification",
-    "Translation", "load_task", "task_for",
+    "ObjectDetection", "Prediction", "SemanticSegmentation", "SentenceEmbedding", "Task", "TextClassification",
+    "TokenClassification", "Translation", "load_task", "task_for",
 ]  # fmt: skip
 
 TASKS: dict[str, Any] = {
@@ -36,6 +37,7 @@ TASKS: dict[str, Any] = {
         MaskedLanguage,
         Translation,
         SentenceEmbedding,
+        SemanticSegmentation,
     )
 }
 POSED = {
@@ -46,6 +48,7 @@ POSED = {
     "corpus": CausalLanguage.name,
     "pairs": Translation.name,
     "sentences": SentenceEmbedding.name,
+    "masks": SemanticSegmentation.name,
 }
 """The task that each kind of data poses by itself."""
 KINDS = {name: kind for kind, name in POSED.items() if kind != "images"} | {MaskedLanguage.name: "corpus"}
@@ -89,7 +92,7 @@ def task_for(
         own.pop("source", None)
         for key in own:
             raise UserError(key, f"{chosen} has none", f"leave it out, or learn with --task {SentenceEmbedding.name}")
-    if data.kind in ("images", "detection"):
+    if data.kind in ("images", "detection", "masks"):
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
         task: Any = TASKS[chosen].from_data(data, augment, None if size is None else (size[0], size[1]))
     else:

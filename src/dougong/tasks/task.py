@@ -51,6 +51,8 @@ class Prediction:
         top: (class, probability) of all classes, the most probable first.
         where: the file that was asked about, when known.
         parts: what was found in the sample, as entities with type, text, place and probability.
+        mask: uint8 (h, w), the class of each pixel of a picture, where that is the answer; ``top`` then are the shares
+            of the picture that classes take.
     """
 
     label: str
@@ -58,6 +60,7 @@ class Prediction:
     top: list[tuple[str, float]]
     where: str = ""
     parts: list[dict[str, Any]] = field(default_factory=list)
+    mask: Any = None
 
 
 class Metrics(Protocol):

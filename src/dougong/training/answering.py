@@ -33,6 +33,7 @@ class Answer:
         text: what was read: a text, or two.
         words: of a sentence whose words have tags.
         tags: one a word.
+        mask: uint8 (h, w), the class of each pixel of a picture, where that is the answer.
         labels: where an input may have several, those that are likelier than not, likeliest first, with their
             probabilities; None else.
     """
@@ -46,6 +47,7 @@ class Answer:
     words: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     labels: list[tuple[str, float]] | None = None
+    mask: Any = None
 
 
 @dataclass
@@ -164,7 +166,7 @@ def _answered(model: nn.Module, task: Any, batch: Batch, rows: list[Input], tall
     tagged = task.tags(output, batch) if task.name == "token-classification" else itertools.repeat(None)
     made = []
     for place, (row, where, said, tags) in enumerate(zip(rows, batch.where, found, tagged, strict=False)):
-        one = Answer(row.where or where, said.label, said.probability, said.top, said.parts)
+        one = Answer(row.where or where, said.label, said.probability, said.top, said.parts, mask=said.mask)
         if texts:
             one = replace(one, text=" ".join(row.raw) if isinstance(row.raw, list) else row.raw)
         if tags is not None:

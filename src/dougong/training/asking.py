@@ -119,6 +119,7 @@ def _task_on(folder: Path, place: Path, data: str | Path | None, columns: dict[s
     if own:
         config = Run.open(folder).config
         columns = {key: getattr(config, key) if value is None else value for key, value in columns.items()}
+        columns["void"] = config.void
     return task.on(open_data(str(data), kind=kind, **columns))
 
 

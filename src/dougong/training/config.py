@@ -58,6 +58,8 @@ class TrainingConfig(BaseModel):
         text: column of the text in a table, or two columns; guessed when None.
         label: column of the label, or columns of 0 and 1, each named after a label; guessed when None.
         labels_split: the sign between the labels of a cell, where a text may have several; "json" for lists in JSON.
+        void: of masks, names or numbers of what is of no class, separated by commas; "none" for none; by their names
+            when None.
         tokenizer: of texts: "auto", a kind that is trained on them ("bpe", "wordpiece", "unigram", "characters"), or
             the folder of one; that of the model where it starts from one.
         vocab_size: tokens of a tokenizer that is trained.
@@ -108,6 +110,7 @@ class TrainingConfig(BaseModel):
     text: str | list[str] | None = None
     label: str | list[str] | None = None
     labels_split: str | None = None
+    void: str | None = None
     tokenizer: str = "auto"
     vocab_size: int | None = Field(None, ge=8)
     max_length: int | None = Field(None, ge=1)

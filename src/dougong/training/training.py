@@ -76,7 +76,7 @@ def open_data_for(data: str | Path, settings: dict[str, Any], task: str | None =
     for key in settings:
         if key not in TrainingConfig.model_fields:
             raise unknown("settings", "setting", key, set(TrainingConfig.model_fields) - {"model", "name", "init"})
-    columns = {key: settings.get(key) for key in ("text", "label", "labels_split")}
+    columns = {key: settings.get(key) for key in ("text", "label", "labels_split", "void")}
     columns["kind"] = KINDS.get(task or "")
     return open_data(str(data), settings.get("split"), settings.get("split_seed") or 0, **columns)
 
