@@ -156,9 +156,9 @@ def test_predict_draws_and_writes_coco(run: Run, folder: Path, tmp_path: Path, c
     assert {each["name"] for each in content["categories"]} == set(cells.NAMES)
     assert min(each["score"] for each in content["annotations"]) >= 0.02
     drawn = sorted((tmp_path / "drawn").iterdir())
-    assert len(drawn) == 18 and Image.open(drawn[0]).size == (cells.W, cells.H)
-    plain = np.asarray(Image.open(folder / "images/cell000.png").convert("RGB"))
-    assert (np.asarray(Image.open(drawn[0])) != plain).any()
+    assert len(drawn) == 18 and Image.open(drawn[0]).size == (5 * cells.W, 5 * cells.H)
+    plain = Image.open(folder / "images/cell000.png").convert("RGB").resize((5 * cells.W, 5 * cells.H))
+    assert (np.asarray(Image.open(drawn[0])) != np.asarray(plain)).any()
     capsys.readouterr()
     assert execute([*asked, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["predictions"]

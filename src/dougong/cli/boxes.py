@@ -12,6 +12,9 @@ from dougong import console
 from dougong.cli.flowing import flow
 from dougong.errors import UserError
 
+SMALL = 320
+"""Pixels of the longer side of a picture below which it is drawn larger."""
+
 
 def found(
     run: str, task: Any, files: Iterable[Any], batch_size: int, skip_bad: bool, threshold: float, out: str | None,
@@ -87,7 +90,9 @@ def _rows(answers: Iterable[Any], task: Any, threshold: float, folder: Path | No
 
             name = Path(str(answer.where))
             place = _free(folder / f"{name.stem}.png")
-            Image.fromarray(drawn(picture, boxes, task.classes)).save(place)
+            longer = max(picture.shape[:2])  # a small picture is drawn larger, for the words beside its boxes
+            side = None if longer >= SMALL else longer * -(-SMALL // longer)
+            Image.fromarray(drawn(picture, boxes, task.classes, side)).save(place)
         yield {
             "where": str(answer.where), "found": said(boxes, threshold), "boxes": boxes,
             "height": picture.shape[0], "width": picture.shape[1],

@@ -117,14 +117,17 @@ def kept(tracer: Tracer) -> Counter[str]:
 
 
 def loss_of(output: Any) -> Tensor:
-    """The mean cross-entropy of logits (..., C), and the sum of boxes; or, without logits, the sum of what there is."""
+    """The mean cross-entropy of logits (..., C), and sums of boxes; or, without logits, the sum of what there is."""
     logits = getattr(output, "logits", None)
     if isinstance(logits, Tensor):
         flat = logits.flatten(0, -2)
         make = torch.empty if flat.is_meta else torch.zeros
         loss = nn.functional.cross_entropy(flat.float(), make(len(flat), dtype=torch.long, device=flat.device))
         boxes = getattr(output, "boxes", None)
-        return loss if boxes is None else loss + boxes.float().sum()
+        if boxes is None:
+            return loss
+        earlier = [side for each in output.auxiliary for side in (each.logits, each.boxes)]
+        return loss + sum(side.float().sum() for side in (boxes, *earlier))
     first = getattr(output, "hidden", output)
     while isinstance(first, list | tuple):
         first = first[0]

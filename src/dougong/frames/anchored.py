@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dougong.frames.detector import covered, filled, without_padding
 from dougong.frames.pyramid import TopDown
-from dougong.heads.detect import unsigmoid
+from dougong.parts.anchors import unsigmoid
 from dougong.parts.context import Context
 from dougong.parts.masks import OPEN, Explicit, Mask
 from dougong.parts.output import Feature, Output
@@ -56,14 +56,15 @@ class AnchorDecoder(nn.Module):
             places: (B or 1, S, 2) where the memory's places are, x and y as shares of the picture.
             context: mask of the queries, memory, its mask and its positions.
         """
-        found = []
+        found, state = [], x
         for block, pull in zip(self.blocks, self.pulls, strict=True):
             anchors = anchors.detach()
             bias = pull(anchors, places.to(x.dtype))
             x = block(x, replace(context, shift=self.positions(anchors), memory_bias=bias, shared={}))
-            logits, anchors = self.head(self.after(x), unsigmoid(anchors))
+            state = self.after(x)
+            logits, anchors = self.head(state, unsigmoid(anchors))
             found.append((logits, anchors))
-        return self.after(x), found
+        return state, found
 
 
 class AnchorDetector(nn.Module):
@@ -123,10 +124,8 @@ class AnchorDetector(nn.Module):
         seen = self.project(maps, None if sizes is None else covered(sizes, image, coarsest))
         memory = torch.cat([each.flatten(2).mT for each in seen], 1)
         own, real = self._places(seen, sizes, image)
-        shift = torch.repeat_interleave(
-            self.levels, torch.tensor([each[0, 0].numel() for each in seen], device=memory.device), 0,
-            output_size=memory.shape[1],
-        )  # fmt: skip
+        counts = [each.shape[2] * each.shape[3] for each in seen]
+        shift = torch.cat([level.expand(count, -1) for level, count in zip(self.levels, counts, strict=True)])
         logits, boxes = self.guess(memory, unsigmoid(own))
         score = logits.detach().amax(-1)
         score = score if real is None else score.masked_fill(~real, -torch.inf)

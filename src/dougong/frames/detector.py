@@ -62,7 +62,7 @@ class Detector(nn.Module):
         mask = seen(cells, grid)
         memory = over_places(self.encoder, places, cells)
         layers: list[Tensor] = []
-        start = memory.new_zeros(len(memory), self.n_queries, memory.shape[2])
+        start = memory.new_zeros(memory.shape[0], self.n_queries, memory.shape[2])
         hidden = self.decoder(start, memory=memory, memory_mask=mask, grid=grid, sizes=cells, layers=layers)
         states = torch.stack([*(self.decoder.after(each) for each in layers[:-1]), hidden])  # type: ignore[operator]
         logits, boxes = self.head(states)

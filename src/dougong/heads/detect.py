@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import torch
 from torch import Tensor, nn
 
 
@@ -59,8 +58,3 @@ class Detect(nn.Module):
         """
         step = self.box(hidden)
         return self.classes(hidden), (step if anchors is None else step + anchors).sigmoid()
-
-
-def unsigmoid(boxes: Tensor, eps: float = 1e-3) -> Tensor:
-    """The inverse of the logistic function: shares, kept ``eps`` away from 0 and 1, to any number."""
-    return torch.logit(boxes, eps)

@@ -41,8 +41,9 @@ def export(
     - encoder-decoders: ``source``, ``target``, ``source_lengths``, ``target_lengths``;
     - pictures and texts, as many of each as you like: ``pixels``, and ``tokens`` with ``lengths``.
 
-    It gives ``logits`` or ``masks``, where the model has a head, and ``hidden``; of pictures and texts the scores of
-    all pairs as ``logits``, and the vectors ``images`` and ``texts``. What it gives at padding means nothing.
+    It gives ``logits`` or ``masks``, where the model has a head, and ``hidden``; of detectors ``boxes``, too; of
+    pictures and texts the scores of all pairs as ``logits``, and the vectors ``images`` and ``texts``. What it gives at
+    padding means nothing.
 
     Args:
         model: made by `dougong.build` or `dougong.load`.

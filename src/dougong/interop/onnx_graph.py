@@ -100,7 +100,8 @@ def answers(model: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
         output: Output = model(*inputs[:2], types=inputs[2])
     else:
         output = model(*inputs)
-    found = {name: getattr(output, name, None) for name in ("logits", "masks", "hidden", "images", "texts")}
+    names = ("logits", "boxes", "masks", "hidden", "images", "texts")
+    found = {name: getattr(output, name, None) for name in names}
     return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 

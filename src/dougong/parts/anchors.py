@@ -64,3 +64,8 @@ class AnchorPull(nn.Module):
         queries = torch.cat((slope, -2 * slope * aim, (slope * aim.square()).sum(-1, keepdim=True)), -1)
         told = torch.cat((places.square(), places, torch.ones_like(places[..., :1])), -1)
         return (queries.flatten(1, 2) @ told.mT).unflatten(1, queries.shape[1:3])
+
+
+def unsigmoid(boxes: Tensor, eps: float = 1e-3) -> Tensor:
+    """The inverse of the logistic function: shares, kept ``eps`` away from 0 and 1, to any number."""
+    return torch.logit(boxes, eps)

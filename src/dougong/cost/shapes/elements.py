@@ -32,6 +32,7 @@ def unary_backward(gradient: Tensor, x: Tensor, *rest: Any, **keywords: Any) -> 
     """The gradient of one that went through such a function."""
     if (
         gradient.shape != x.shape
+        or gradient.stride() != x.stride()  # which of two layouts it takes depends on the function
         or gradient.dtype != x.dtype
         or any(isinstance(r, torch.dtype) and r != x.dtype for r in rest)
     ):
