@@ -23,6 +23,7 @@ from dougong.heads.classify import Average, Beside, Classify, First, Last, Mean,
 from dougong.heads.embed import Embed
 from dougong.heads.language import Capped, Project, Tied
 from dougong.heads.segment import AllMlp, LinearPatches, MaskTransformer, UpPath
+from dougong.parts.anchors import AnchorPull
 from dougong.parts.attention import Attention, Memory, NormalisedHeads, SoftCap, multi_head_attention
 from dougong.parts.context import Context
 from dougong.parts.convolution import Parallel
@@ -249,6 +250,20 @@ def reduced_keys() -> bool:
     return fewer and isinstance(first.source, ReducedGrid) and last.source is None
 
 
+def anchors() -> bool:
+    """Attention falls with the distance from a query's box, four times as fast for a box of half the size."""
+    near, far = torch.tensor([[[0.5, 0.5, 0.2, 0.2]]]), torch.tensor([[[0.5, 0.5, 0.1, 0.1]]])
+    places = torch.tensor([[[0.5, 0.5], [0.6, 0.5], [0.9, 0.9]]])
+    pull = AnchorPull(4)
+    torch.nn.init.zeros_(pull.points)
+    wide, narrow = pull(near, places), pull(far, places)
+    attention = multi_head_attention(D, 4, source=Memory())
+    memory = torch.zeros(1, 3, D)
+    attending = attention.weights(torch.zeros(1, 1, D), Context(memory=memory, memory_bias=wide))
+    falls = bool((wide.diff(dim=-1) < 0).all())
+    return falls and torch.allclose(narrow, 4 * wide, atol=1e-3) and torch.allclose(attending, wide.softmax(-1))
+
+
 def mixing() -> bool:
     network = segformer().body.stages[0].stack.blocks[0].feed_forward.body
     x, other = torch.randn(1, 12, 8), torch.randn(1, 12, 8)
@@ -306,6 +321,7 @@ ROWS: list[tuple[str, Callable[[], bool]]] = [
     ("DeiT's two tokens", two_tokens), ("DINOv2's", scaled_branches), ("CLIP's", two_towers),
     ("branches side by side", beside),
     ("a bidirectional LSTM", both_directions), ("DETR's object queries", object_queries),
+    ("DAB-DETR's anchors", anchors),
     ("SegFormer's reduced keys", reduced_keys), ("SegFormer's mixing", mixing),
     ("SegFormer's stages", stages), ("masks instead of logits", masks), ("stochastic depth", some_skip),
     ("SASRec's", query_only),

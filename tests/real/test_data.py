@@ -194,3 +194,18 @@ def test_pictures_of_a_detection_set_are_read_but_have_no_classes(root: Path) ->
     assert [fault.what for fault in faults if fault.severity == "error"] == [
         "its 364 pictures lie in no class folder, so their classes are unknown"
     ]
+
+
+def test_blood_cells_in_both_formats(root: Path) -> None:
+    """The counts that the data's README states, and the two boxes of no area that only the XML holds."""
+    data = open_data(root / "bccd")
+    assert data.format == "COCO JSON" and [len(part) for part in data.splits.values()] == [205, 87, 72]
+    assert data.counts() == {
+        "train": {"RBC": 2381, "WBC": 214, "Platelets": 209},
+        "val": {"RBC": 967, "WBC": 87, "Platelets": 83},
+        "test": {"RBC": 805, "WBC": 71, "Platelets": 69},
+    }
+    assert any("VOC XML" in note for note in data.notes) and not leaks(data)
+    errors = [fault for fault in check(root / "bccd" / "Annotations") if fault.severity == "error"]
+    assert sorted(fault.where.split(":")[0][-9:-4] for fault in errors) == ["00338", "00343"]
+    assert all("is empty" in fault.what for fault in errors)
