@@ -180,6 +180,24 @@ def test_from_the_command_line(tagger: Any, tmp_path: Path, capsys: pytest.Captu
     assert said["target"]["name"] == "B-place" and said["target"]["about"] == "the tag of “Rome”"
     assert "as the tag of “Rome”" in out.read_text(encoding="utf-8")
     assert execute(["explain", str(tagger.path), TEXT, "--at", "Paris"]) == 2
+    assert execute(["explain", str(tagger.path), "--json"]) == 0  # words of test samples
+    said = json.loads(capsys.readouterr().out)["samples"]
+    assert said and all("tag of “" in each["target"]["about"] for each in said)
+
+
+@pytest.mark.parametrize("task", ["causal-language", "masked-language"])
+def test_a_run_of_language_explains_test_texts(task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "story.txt").write_text(STORY, encoding="utf-8")
+    model = {"architecture": "gpt2" if task == "causal-language" else "bert", "d_model": 16, "n_layers": 1,
+             "n_heads": 2, "d_ff": 32}  # fmt: skip
+    run = dougong.train(
+        model, tmp_path / "story.txt", task=task, budget="2steps", out=tmp_path / "run", max_length=32,
+        vocab_size=60, tokenizer="characters" if task == "causal-language" else "wordpiece",
+    )  # fmt: skip
+    assert execute(["explain", str(run.path), "--json"]) == 0
+    said = capsys.readouterr()
+    about = "what follows" if task == "causal-language" else "the mask"
+    assert json.loads(said.out)["samples"][0]["target"]["about"] == about
 
 
 def test_an_answer_of_the_whole_has_no_place(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,7 +41,7 @@ def explain(
     target: Annotated[str | None, typer.Option(help="The class to explain; the predicted one by default.")] = None,
     at: Annotated[
         str | None,
-        typer.Option(metavar="WORD", help="Of tags and language the word, or its number; of boxes which."),
+        typer.Option(metavar="WORD", help="Of tags, language, translations: the word, or its number; of boxes which."),
     ] = None,
     out: Annotated[str | None, typer.Option(metavar="FILE", help="Where to draw it: .png, .html or .json.")] = None,
     seed: Annotated[int, typer.Option(help="Of the checks.")] = 0,
@@ -123,8 +124,7 @@ def samples(run: str, out: str | None, asked: dict[str, Any]) -> dict[str, Any]:
     from dougong.explain import explain as ask
     from dougong.explain.opening import BOXES, class_names
     from dougong.explain.page import page_of
-    from dougong.report.examples import choose, sample_of
-    from dougong.report.predictions import predict_split
+    from dougong.report.answers import QUESTIONS
     from dougong.training import Run
 
     if not (Path(run) / "config.yaml").is_file():
@@ -137,13 +137,16 @@ def samples(run: str, out: str | None, asked: dict[str, Any]) -> dict[str, Any]:
     if task.name == BOXES:
         raise UserError("INPUT", "is missing", "give a picture, and --at 2 for its second most probable box")
     model = opened.model()
-    predictions = predict_split(model, task)
     explained: dict[str, Explanation] = {}
     rows = []
-    for number, why in choose([predictions]).items():
-        found = ask(model, sample_of(task, "test", number), task=task, **asked)
-        true, where = predictions.name_true(number), predictions.where[number]
-        title = f"{why} {where}, is {true}"
+    chosen = _at_tokens if task.data.kind in QUESTIONS else _of_classes
+    for sample, at, why, true, where in chosen(model, task):
+        try:
+            found = ask(model, sample, task=task, at=at, **asked)
+        except UserError as error:  # as a model that hides words, and is given none hidden
+            console.note(f"{where}: {error.what}")
+            continue
+        title = f"{why} {where}" + (f", is {true}" if true else "")
         console.say(f"* {title}")
         show(found, " / ".join(found.texts) or where)
         explained[title] = found
@@ -157,6 +160,29 @@ def samples(run: str, out: str | None, asked: dict[str, Any]) -> dict[str, Any]:
     if out is not None:
         console.say(f"drawn: {out}")
     return {"run": run, "out": out, "samples": rows}
+
+
+Asked = tuple[Any, int | str | None, str, str | None, str]
+"""A sample, the word that is asked about, why it was chosen, the truth where it is known, and the place."""
+
+
+def _of_classes(model: Any, task: Any) -> Iterator[Asked]:
+    """Test samples with one answer each: right and wrong ones."""
+    from dougong.report.examples import choose, sample_of
+    from dougong.report.predictions import predict_split
+
+    predictions = predict_split(model, task)
+    for number, why in choose([predictions]).items():
+        true, where = predictions.name_true(number), predictions.where[number]
+        yield sample_of(task, "test", number), None, why, true, where
+
+
+def _at_tokens(model: Any, task: Any) -> Iterator[Asked]:
+    """Words of test samples, of a model that answers at each."""
+    from dougong.report.answers import questions
+
+    for one in questions({"": model}, task):
+        yield one.text, one.at, f"{one.why}:", None, one.where
 
 
 def show(explanation: Explanation, name: str) -> None:

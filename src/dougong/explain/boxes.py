@@ -30,7 +30,7 @@ class BoxSubject(PictureSubject):
     box: Tensor | None = None
 
     auto = "attention"
-    cross = True
+    cross = "the query that found the box"
 
     @property
     def batch(self) -> int:

@@ -59,7 +59,8 @@ def capture(subject: Subject, method: str) -> list[Layer]:
     """
     found = {module: name for name, module in subject.model.named_modules() if isinstance(module, Attention)}
     # of the backbone: a head's own attention reads more than the input
-    found = {m: name for m, name in found.items() if m.cross == subject.cross and not name.startswith("head.")}
+    crosses = bool(subject.cross)
+    found = {m: name for m, name in found.items() if m.cross == crosses and not name.startswith("head.")}
     if not found:
         family = getattr(subject.model, "config", {}).get("architecture") or type(subject.model).__name__
         raise UserError(f"method={method}", f"{family} has no attention to show", REMEDY)

@@ -17,6 +17,7 @@ from dougong.explain.pictures import PictureSubject
 from dougong.explain.places import KINDS, At, answer_named, answers, placed
 from dougong.explain.subject import Subject, embed, logits, shares
 from dougong.explain.texts import Passage, TextSubject, empty_text, read_passage, texts_of
+from dougong.explain.translations import TranslationSubject
 
 BOXES, MASKS = "object-detection", "semantic-segmentation"
 TASKS = ("image-classification", "text-classification", BOXES, MASKS, *KINDS)
@@ -66,6 +67,8 @@ class Sample:
         index: of the answer, where it follows from the place.
         region: the part of a picture that is asked about, of a model whose pixels have classes.
         whole: (h, w) of such a picture before it was prepared.
+        reader: see `dougong.explain.places.Placed`.
+        said: what else a reader should know.
     """
 
     inputs: Tensor
@@ -76,6 +79,8 @@ class Sample:
     index: int | None = None
     region: str | None = None
     whole: tuple[int, int] | None = None
+    reader: nn.Module | None = None
+    said: str = ""
 
 
 def prepare(raw: Any, task: Any, model: nn.Module, at: At = None) -> Sample:
@@ -106,7 +111,9 @@ def prepare(raw: Any, task: Any, model: nn.Module, at: At = None) -> Sample:
         )  # fmt: skip
     if task.name in KINDS:
         found = placed(task, model, raw, at)
-        return Sample(found.inputs, "", found.passage, found.place, found.about, found.index)
+        return Sample(
+            found.inputs, "", found.passage, found.place, found.about, found.index, reader=found.reader, said=found.said
+        )  # fmt: skip
     if task.name == MASKS:
         batch = task.prepare(raw)
         source = str(raw) if isinstance(raw, str | Path) else ""
@@ -177,10 +184,11 @@ def make_subject(
     Raises:
         UserError: a kind of model that is not explained yet, or a class that is not there.
     """
+    asked = Sample(sample) if isinstance(sample, Tensor) else sample
+    model = asked.reader or model
     kind = str(getattr(model, "input_kind", ""))
     if kind.endswith("_pair"):
         raise UserError("model", "a model of two sequences answers with no class", "give a classifier")
-    asked = Sample(sample) if isinstance(sample, Tensor) else sample
     first = next(model.parameters(), asked.inputs)
     if has_masks(model):
         from dougong.explain.regions import region_subject
@@ -201,6 +209,10 @@ def make_subject(
     found = Target(index, name, float(shares(scores, several)[index]), asked.about)
     if passage is not None:
         empty = empty_text(points, passage)
+        if asked.reader is not None:
+            return TranslationSubject(
+                model, inputs, points, empty, classes, found, several, place, passage, asked.said
+            )  # fmt: skip
         return TextSubject(model, inputs, points, empty, classes, found, several, place, passage)
     kind_of = PictureSubject if inputs.dim() == 4 else Subject
     return kind_of(model, inputs, points, torch.zeros_like(points), classes, found, several)

@@ -28,6 +28,8 @@ class Placed:
         place: of the token; -1 for the last one.
         about: what the answer is about, in words.
         index: of the answer that is explained; the most probable one when None.
+        reader: the model as one that reads the inputs and answers, where it is not one by itself.
+        said: what else a reader should know, in a sentence.
     """
 
     inputs: Tensor
@@ -35,16 +37,18 @@ class Placed:
     place: int
     about: str
     index: int | None = None
+    reader: nn.Module | None = None
+    said: str = ""
 
 
 def placed(task: Any, model: nn.Module, text: Any, at: At = None) -> Placed:
     """The place of a text that is asked about.
 
     Args:
-        task: "token-classification", "causal-language" or "masked-language".
+        task: "token-classification", "causal-language", "masked-language" or "translation".
         model: asked where ``at`` is None: the surest tag that is not O, the first mask, or what follows the text.
-        text: running text; for tags also a list of words.
-        at: a word; for masked language the number of the mask.
+        text: running text; for tags also a list of words; for translation also a source and its target.
+        at: a word; for masked language the number of the mask; for translation a word of the target.
 
     Raises:
         UserError: no text, a text without words, or a word that is not there.
@@ -117,7 +121,19 @@ def of_masks(task: Any, model: nn.Module, text: Any, at: At) -> Placed:
     return Placed(batch.inputs[0], read_passage([text], encoded), masks[number - 1], about)
 
 
-KINDS = {"token-classification": of_tags, "causal-language": of_what_follows, "masked-language": of_masks}
+def of_written_words(task: Any, model: nn.Module, text: Any, at: At) -> Placed:
+    """A word of a translation; see `dougong.explain.translations.of_written_words`."""
+    from dougong.explain.translations import of_written_words as placed_word
+
+    return placed_word(task, model, text, at)
+
+
+KINDS = {
+    "token-classification": of_tags,
+    "causal-language": of_what_follows,
+    "masked-language": of_masks,
+    "translation": of_written_words,
+}
 
 
 def answers(task: Any) -> tuple[str, ...]:

@@ -61,8 +61,8 @@ class Subject:
 
     auto: ClassVar[str] = "integrated-gradients"
     """The method where none is asked for: it explains every model and one class, and its scores add up."""
-    cross: ClassVar[bool] = False
-    """Whether attention is shown of queries to a memory, rather than of positions to each other."""
+    cross: ClassVar[str] = ""
+    """Where attention is shown of queries to a memory, rather than of positions to each other: who looks, in words."""
 
     def marked(self, picture: np.ndarray | None) -> np.ndarray | None:
         """The picture as it is shown, with what is asked about marked on it."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from dougong.errors import UserError
 from dougong.explain.subject import evaluation
-from dougong.explain.texts import TOO_FEW
+from dougong.explain.texts import TOO_FEW, word_spans
 from dougong.report.boxes import of_boxes
 from dougong.report.examples import Question, explained, explanations
 from dougong.report.masks import of_masks
@@ -54,7 +54,6 @@ def of_classes(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
 def of_tags(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
     """Scores of each type of entity, and the sentences with most mistakes."""
     types, sentences = {}, {}
-    asked = _tags_to_explain(models, task)
     for name, model in models.items():
         _, metrics = score(model, task, "test")
         rows = [
@@ -66,7 +65,7 @@ def of_tags(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
     return {
         "Entities by type": tabs("types", types),
         "Sentences with most mistakes": tabs("sentences", sentences),
-        "Explanations": explained(models, task, asked),
+        "Explanations": explained(models, task, questions(models, task)),
     }
 
 
@@ -135,17 +134,29 @@ def of_language(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
             continue
         text = f"<b>{escape(task.tokenizer.decode(begin))}</b>{escape(found.text)}"
         written[name] = f'<pre style="white-space:pre-wrap">{text}</pre>'
-    text, asked = task.data.splits["test"][0].texts[0], []
-    for share in (0.25, 0.5, 0.75):  # so far into the test text
-        middle = int(share * len(text))
-        words = text[max(0, middle - EXPLAINED) : middle].split(" ")[1:-1]
-        if len(words) > TOO_FEW:
-            asked.append(Question(" ".join(words), None, "What follows", "the test text", None))
     note = (
         f'<p class="note">After the words in bold, from the test text; temperature 0.8, at most {WRITTEN} tokens.</p>'
     )
     parts = {"What it writes": note + tabs("written", written)} if written else {}
+    asked = questions(models, task)
     return {**parts, "Explanations": explained(models, task, asked)} if asked else parts
+
+
+def _beginnings_to_explain(models: Mapping[str, nn.Module], task: Any) -> list[Question]:
+    """What follows some beginnings, from the test text; of a model that fills masks, a hidden word in their middle."""
+    text, asked = task.data.splits["test"][0].texts[0], []
+    hidden = task.tokenizer.special_ids.get("mask") if task.name == "masked-language" else None
+    for share in (0.25, 0.5, 0.75):  # so far into the test text
+        middle = int(share * len(text))
+        words = text[max(0, middle - EXPLAINED) : middle].split(" ")[1:-1]
+        if len(words) <= TOO_FEW:
+            continue
+        why = "What follows"
+        if hidden is not None:
+            why = f"What is hidden: “{words[len(words) // 2]}”"
+            words[len(words) // 2] = str(task.tokenizer.token(hidden))
+        asked.append(Question(" ".join(words), None, why, "the test text", None))
+    return asked
 
 
 def of_pairs(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
@@ -163,9 +174,41 @@ def of_pairs(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
         ]
         note = escape("; ".join(held["signatures"]))
         panes[name] = f'<p class="note">{note}</p>' + table(["source", "true", "written", "BLEU"], rows, left=(1, 2))
-    return {"The worst translations, and middling ones": tabs("translations", panes)}
+    parts = {"The worst translations, and middling ones": tabs("translations", panes)}
+    asked = questions(models, task)
+    return {**parts, "Explanations": explained(models, task, asked)} if asked else parts
 
 
+def _words_to_explain(models: Mapping[str, nn.Module], task: Any) -> list[Question]:
+    """The longest word of some true translations of test texts that are long enough to be explained."""
+    asked = []
+    for row in task.split("test"):
+        source, target = row.texts
+        words = [target[slice(*span)] for span in word_spans(target)]
+        if len(word_spans(source)) > TOO_FEW and words and len(target) <= EXPLAINED:
+            number = max(range(len(words)), key=lambda place: len(words[place]))
+            why = f"Why “{words[number]}” stands in the true translation"
+            asked.append(Question((source, target), words[number], why, f"{row.where}: {target}", None))
+        if len(asked) == 3:
+            return asked
+    return asked
+
+
+def questions(models: Mapping[str, nn.Module], task: Any) -> list[Question]:
+    """Answers on test samples that are worth an explanation, of models that answer at each token.
+
+    Args:
+        models: by name; the first is looked at where it matters what is right.
+        task: with its data.
+    """
+    return QUESTIONS[task.data.kind](models, task) if task.data.kind in QUESTIONS else []
+
+
+QUESTIONS: dict[str, Callable[[Mapping[str, nn.Module], Any], list[Question]]] = {
+    "tags": _tags_to_explain,
+    "corpus": _beginnings_to_explain,
+    "pairs": _words_to_explain,
+}
 KINDS: dict[str, Callable[[Mapping[str, nn.Module], Any], dict[str, str]]] = {
     "detection": of_boxes,
     "tags": of_tags,

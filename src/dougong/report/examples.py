@@ -122,7 +122,7 @@ class Question:
     shown; where: the text is from; true: the right answer, if known."""
 
     text: Any
-    at: int | None
+    at: int | str | None
     why: str
     where: str
     true: str | None
@@ -137,7 +137,8 @@ def explained(models: Mapping[str, nn.Module], task: Any, asked: Sequence[Questi
         asked: about which answers.
     """
     pictures = task.data is not None and task.data.kind == "masks"
-    parts, started, slowest, left_out = [introduction(not pictures)], time.monotonic(), 0.0, 0
+    looks = any("attention" in methods_for(model) for model in models.values())
+    parts, started, slowest, left_out = [introduction(not pictures, looks)], time.monotonic(), 0.0, 0
     for number, one in enumerate(asked):
         blocks, heats = {}, []
         for name, model in list(models.items())[:MOST_MODELS]:
@@ -164,24 +165,29 @@ def explained(models: Mapping[str, nn.Module], task: Any, asked: Sequence[Questi
     return "".join(parts) if len(parts) > 1 else "<p>There was nothing to explain.</p>"
 
 
-def introduction(texts: bool) -> str:
-    """How to read what follows."""
+def introduction(texts: bool, looks: bool = False) -> str:
+    """How to read what follows. Args: texts: rather than pictures; looks: by attention to a memory, not by rollout."""
     whole, part = ("text", "words") if texts else ("picture", "patches")
     lines = ", with a solid line under it, and blue, with a dashed line, against it" if texts else ", blue against it"
+    second = (
+        f"Attention says at which {part} the model looked before it answered"
+        if looks
+        else f"Rollout, for models with attention, says which {part} the answer was mixed from, whatever the class"
+    )
     return (
         f"<p>Integrated gradients say what each part of the {whole} adds to the class that the model gives: orange "
-        f"speaks for it{lines}. Rollout, for models with attention, says which {part} the answer was mixed from, "
-        "whatever the class: the deeper the orange, the more. Each explanation was tested itself; how many tests it "
-        "passed stands under it, and what they mean unfolds below it.</p>"
+        f"speaks for it{lines}. {second}: the deeper the orange, the more. Each explanation was tested itself; how "
+        "many tests it passed stands under it, and what they mean unfolds below it.</p>"
     )
 
 
 def methods_for(model: nn.Module) -> list[str]:
-    """Integrated gradients, and rollout where there is attention."""
+    """Integrated gradients; and rollout where there is attention, or attention itself where it looks at a memory."""
     if isinstance(getattr(model, "body", None), Pyramid):  # attends on several grids, if at all
         return ["integrated-gradients"]
-    attends = any(isinstance(module, Attention) and not module.cross for module in model.modules())
-    return ["integrated-gradients", "rollout"] if attends else ["integrated-gradients"]
+    own = [module for name, module in model.named_modules() if isinstance(module, Attention) and name[:5] != "head."]
+    second = ["attention"] if any(module.cross for module in own) else ["rollout"] if own else []
+    return ["integrated-gradients", *second]
 
 
 def sample_of(task: Any, split: str, number: int) -> Tensor | tuple[str, ...]:

@@ -54,12 +54,12 @@ def attention(subject: Subject, ask: Ask) -> Finding:
     )
 
 
-def origin(rows: object, readout: list[int] | None, place: int | None = None, cross: bool = False) -> str:
+def origin(rows: object, readout: list[int] | None, place: int | None = None, cross: str = "") -> str:
     """Who looks, in words."""
     if rows is not None:
         return "the chosen rows"
     if cross:
-        return "the query that found the box"
+        return cross
     if place is not None:
         return "the last token" if place == -1 else "the token that answers"
     if readout is None:

@@ -23,7 +23,7 @@ def rollout(subject: Subject, ask: Ask) -> Finding:
         UserError: no attention in the model; a head or row that it does not have; layers, for rollout takes them all.
     """
     if subject.cross:
-        raise UserError("method=rollout", "follows attention within one sequence, and a box is found across two",
+        raise UserError("method=rollout", f"follows attention within one sequence; {subject.cross} looks at another",
                         "use method=attention")  # fmt: skip
     layers = capture(subject, "rollout")
     if ask.layers is not None:
