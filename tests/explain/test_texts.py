@@ -291,11 +291,11 @@ def test_bad_requests(readers: dict[str, nn.Module], opinions: TextClassificatio
     with pytest.raises(UserError, match="does not say how its inputs are prepared"):
         dg.explain(model, "a film")
 
-    class Writer(TextClassification):
-        name = "translation"
+    class Pointer(TextClassification):
+        name = "sentence-embedding"
 
     with pytest.raises(UserError, match="does not answer with classes, tags or tokens"):
-        dg.explain(model, "a", task=Writer(opinions.classes, opinions.tokenizer, 8))
+        dg.explain(model, "a", task=Pointer(opinions.classes, opinions.tokenizer, 8))
 
 
 def test_what_tells_nothing_says_so(readers: dict[str, nn.Module], opinions: TextClassification) -> None:
