@@ -28,7 +28,7 @@ class PictureSubject(Subject):
     @property
     def one_grid(self) -> bool:
         """Not of a pyramid, whose stages have a grid each, unless what reads its last map is asked about."""
-        return self.cross or not isinstance(getattr(self.model, "body", None), Pyramid)
+        return bool(self.cross) or not isinstance(getattr(self.model, "body", None), Pyramid)
 
     @property
     def batch(self) -> int:
