@@ -11,7 +11,7 @@ from pathlib import Path
 
 ALL = (
     "startup", "cost_speed", "cost_band", "train_step", "loop_overhead", "tokenizing", "loading", "generating",
-    "fine_tuning", "language_step", "streaming", "segmenting", "detecting",
+    "fine_tuning", "language_step", "streaming", "segmenting", "detecting", "recommending",
 )  # fmt: skip
 
 

@@ -19,14 +19,15 @@ MOST_CLASSES = 30
     "dougong check photos/",
     "dougong check reviews.csv --length 512",
     "dougong check reviews.csv --fix cleaned/",
+    "dougong check plays.csv --user listener --item song",
 )
 def check(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="Pictures or texts: digits, a folder, or a file as train reads it.")
+        str, typer.Argument(metavar="DATA", help="Pictures, texts or interactions: digits, a folder, or a file.")
     ],
     limit: Annotated[int, typer.Option(help="Show at most this many faults; 0 for all.", min=0)] = 50,
     fix: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Write a cleaned copy of texts there; DATA stays as it is.")
+        str | None, typer.Option(metavar="FOLDER", help="Write a cleaned copy there (not of pictures).")
     ] = None,
     text: Annotated[str | None, typer.Option(help="The column of the text; guessed by default.")] = None,
     label: Annotated[str | None, typer.Option(help="The column of the label; guessed by default.")] = None,
@@ -38,6 +39,9 @@ def check(
     encoding: Annotated[
         str | None, typer.Option(help="Of texts that are no UTF-8, as gb18030; guessed by default.")
     ] = None,
+    user: Annotated[str | None, typer.Option(metavar="COLUMN", help="Of interactions: the user's column.")] = None,
+    item: Annotated[str | None, typer.Option(metavar="COLUMN", help="Of interactions: the item's column.")] = None,
+    time: Annotated[str | None, typer.Option(metavar="COLUMN", help="Of interactions: the column of times.")] = None,
 ) -> dict[str, Any] | Outcome:
     """Read all of a data set and name every fault in it.
 
@@ -45,6 +49,7 @@ def check(
     of the cleaned copy.
     """
     from dougong.data.boxes.opening import format_of
+    from dougong.data.interactions import holds_interactions
     from dougong.data.masks.opening import masks_in
     from dougong.data.texts.opening import kind_of
 
@@ -57,6 +62,12 @@ def check(
         for line in seen.notes:
             console.note(line)
         return _pictures(data, limit, seen, "pixels")
+    columns = {"user": user, "item": item, "time": time}
+    named = any(columns.values()) or kind == "interactions"
+    if named or (kind is None and not text and not label and data != "digits" and holds_interactions(data)):
+        from dougong.cli.checking_interactions import check_interactions
+
+        return check_interactions(data, limit, fix, columns)
     if data != "digits" and not boxed and kind_of(data, kind):
         from dougong.cli.checking import check_texts
 

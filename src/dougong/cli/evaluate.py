@@ -29,6 +29,12 @@ def evaluate(
     text: TextColumns = None,
     label: LabelColumns = None,
     labels_split: LabelsSplit = None,
+    ranking: Annotated[
+        str | None, typer.Option(help="Of next items: full, among all items; or sampled-100, as papers did.")
+    ] = None,
+    seen: Annotated[
+        str | None, typer.Option(help="Of next items: exclude or include those that a user has met.")
+    ] = None,
 ) -> dict[str, Any]:
     """Measure a trained model on a split of a data set.
 
@@ -41,9 +47,14 @@ def evaluate(
         checked_table(predictions, "--predictions")
     from dougong.training import evaluate as measure
 
+    named |= {"ranking": ranking, "seen": seen}
     found = dict(measure(run, data, split=split, predictions=predictions, **named))
     numbers = {k: v for k, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    console.table(f"{run}, {split}", ["metric", "value"], list(numbers.items()))
+    rules = found.get("baselines") or {}
+    rows = [[key, value, *(rule.get(key) for rule in rules.values())] for key, value in numbers.items()]
+    console.table(f"{run}, {split}", ["metric", "model" if rules else "value", *rules], rows)
+    if found.get("protocol"):
+        console.say(found["protocol"])
     _show_classes(found.get("per_class") or {})
     _show_confusion(found.get("classes") or [], found.get("confusion") or [])
     for name, line in zip(("bleu", "chrf"), found.get("signatures") or (), strict=False):

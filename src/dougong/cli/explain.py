@@ -27,13 +27,15 @@ ENDINGS = (".png", ".html", ".json")
     "dougong explain runs/cells picture.png --at 2 --out why.png",
     'dougong explain runs/reviews "The room was clean." --out why.html',
     "dougong explain runs/reviews --out why.html",
+    "dougong explain runs/games 6393,13504,14087,15116,13755 --out why.html",
 )
 def explain(
     run: RunFolder,
     input: Annotated[
         str | None,
         typer.Argument(
-            metavar="[INPUT]", help="A picture, a text, or a .txt file that holds one; test samples without."
+            metavar="[INPUT]",
+            help="A picture, a text, a .txt file that holds one, or a history as a,b,c; test samples without.",
         ),
     ] = None,
     text: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="A text; twice for a pair of texts.")] = None,
@@ -85,7 +87,7 @@ def check_out(out: str | None) -> None:
 
 
 def what_is_meant(run: str, input: str | None, text: list[str] | None) -> str | tuple[str, ...]:
-    """The picture's path, or the texts.
+    """The picture's path, the texts, or a history of items.
 
     Raises:
         UserError: a model of pictures and a text, a file that is not there, or one that holds several texts.
@@ -93,7 +95,10 @@ def what_is_meant(run: str, input: str | None, text: list[str] | None) -> str | 
     from dougong.tasks import load_task
 
     described = any((Path(run) / place / "task.json").is_file() for place in ("", "model"))
-    reads_texts = described and hasattr(load_task(run), "tokenizer")
+    task = load_task(run) if described else None
+    if task is not None and task.name == "next-item" and input is not None:
+        return input
+    reads_texts = hasattr(task, "tokenizer")
     if reads_texts and text:
         return tuple(text)
     if text:

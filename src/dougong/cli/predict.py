@@ -18,6 +18,8 @@ from dougong.cli.sharing import RunFolder
 from dougong.errors import UserError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+CLASSES, ITEMS = 3, 10
+"""Shown where the user does not say how many."""
 SHOWN = 4
 """Numbers of a vector that are shown to people."""
 
@@ -29,6 +31,8 @@ SHOWN = 4
     "dougong predict runs/street frames/ --out masks/",
     "ls photos/*.png | dougong predict runs/first - --json",
     "dougong predict runs/reviews reviews.csv --text review --out labels.jsonl",
+    "dougong predict runs/games 6393,13504,14087 --top 5",
+    "dougong predict runs/games --user 17",
 )
 def predict(
     run: RunFolder,
@@ -36,10 +40,11 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="INPUTS...",
-            help="Pictures, texts, files of texts (a text a line, a table, CoNLL columns), folders; - for stdin.",
+            help="Pictures, texts, files of texts (a text a line, a table, CoNLL columns), folders; - for stdin. "
+            "Of next items: histories as a,b,c, or files of interactions.",
         ),
     ] = None,
-    top: Annotated[int, typer.Option(help="Show this many classes.", min=1)] = 3,
+    top: Annotated[int | None, typer.Option(help="Show this many classes, 3, or items, 10.", min=1)] = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -63,6 +68,9 @@ def predict(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out inputs that cannot be used, and count them.")
     ] = False,
+    user: Annotated[
+        list[str] | None, typer.Option(metavar="USER", help="Of next items: a user of the run's data; may be repeated.")
+    ] = None,
 ) -> dict[str, Any]:
     """Predict the class of each picture or text.
 
@@ -76,10 +84,11 @@ def predict(
         checked_table(out)
     if not Path(run).is_dir():
         raise UserError(run, "no such folder", "give a run's folder, or a model's")
-    if not files:
+    if not files and not user:
         if sys.stdin is None or sys.stdin.isatty():
             raise UserError("INPUTS", "are missing", "name texts or files, or pipe texts in")
         files = ["-"]
+    files = files or []
     if files.count("-") > 1:
         raise UserError("-", "is named twice", "standard input can be read once")
     if text and len(text) > 2:
@@ -89,6 +98,9 @@ def predict(
     from dougong.training.asking import reading_for
 
     task = load_task(run)
+    recommends = task.name == "next-item"
+    if user and not recommends:
+        raise UserError("--user", f"{run} foresees no next items", "leave it out")
     if task.name == "object-detection":
         from dougong.cli.boxes import found
 
@@ -99,13 +111,17 @@ def predict(
     if out is not None and (Path(out).suffix or not masks):  # masks alone go into a folder
         checked_table(out)
     reads_texts = hasattr(task, "tokenizer")
-    if reads_texts:
+    top = top or (ITEMS if recommends else CLASSES)
+    wanted: Iterator[Any]
+    if recommends:
+        wanted = histories(files)
+    elif reads_texts:
         from dougong.data.texts.inputs import inputs
 
-        wanted: Iterator[Any] = inputs(files, reading_for(Path(run), task, text), format)
+        wanted = inputs(files, reading_for(Path(run), task, text), format)
     else:
         wanted = iter(pictures(files))
-    answers: Iterator[Any] = ask(run, wanted, batch_size, skip_bad=skip_bad)
+    answers: Iterator[Any] = ask(run, wanted, batch_size, skip_bad=skip_bad, users=user or ())
     if out is not None and not Path(out).suffix:
         from dougong.cli.predicting_masks import drawing, free_place
 
@@ -118,8 +134,23 @@ def predict(
         return {"run": run, "out": out, "count": count}
     if console.is_json():
         return {"run": run, "out": folder, "predictions": _some(list(rows))}
-    show(itertools.chain(_some(list(itertools.islice(rows, 1))), rows), batch_size, reads_texts, masks)
+    held = itertools.chain(_some(list(itertools.islice(rows, 1))), rows)
+    if recommends:
+        said = ((row["where"], (f"{item} {console.percent(share)}" for item, share in row["top"])) for row in held)
+        cells = ([where, ", ".join(items)] for where, items in said)
+        flow(["history", "next items"], cells, batch_size)
+        return {}
+    show(held, batch_size, reads_texts, masks)
     return {}
+
+
+def histories(words: list[str]) -> Iterator[Any]:
+    """Histories: a file of interactions, "-" for one of them in each line of stdin, or names of items."""
+    for word in words:
+        if word == "-":
+            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        else:
+            yield Path(word) if Path(word).exists() else word
 
 
 def pictures(words: list[str]) -> Iterable[Any]:
@@ -173,6 +204,9 @@ def row_of(answer: Any, task: Any, top: int) -> dict[str, Any]:
     if answer.mask is not None:
         return row | {"label": answer.label, "share": float(answer.probability), "shares": dict(answer.top)}
     best = [[label, float(share)] for label, share in answer.top[:top]]
+    if task.name == "next-item":
+        items = {"items": [label for label, _ in best], "probabilities": [share for _, share in best]}
+        return row | items | answer.parts[0] | {"top": best}
     if answer.labels is not None:
         names, shares = [name for name, _ in answer.labels], [float(share) for _, share in answer.labels]
         return row | {"labels": names, "probabilities": shares, "top": best}

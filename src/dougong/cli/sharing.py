@@ -53,6 +53,7 @@ LabelsSplit = Annotated[
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a model's.")]
 
 NEXT = {
+    "next-item": ("predict {} --user USER", "explain {} ITEM,ITEM,ITEM --out why.html"),
     "object-detection": ("predict {} FILE --draw drawn/", "explain {} FILE --out why.png"),
     "image-classification": ("predict {} FILE", "explain {} FILE --out why.png"),
     "text-classification": ('predict {} "TEXT"', "predict {} FILE --out answers.csv", 'explain {} "TEXT"'),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dougong.data.tokenizing.encoding import Encoding
 from dougong.errors import UserError, unknown
 from dougong.explain.texts import Passage, read_passage
+from dougong.parts.output import deferring
 
 At = int | str | None
 """A word, or its number from 1; chosen when None."""
@@ -45,15 +46,16 @@ def placed(task: Any, model: nn.Module, text: Any, at: At = None) -> Placed:
     """The place of a text that is asked about.
 
     Args:
-        task: "token-classification", "causal-language", "masked-language" or "translation".
+        task: "token-classification", "causal-language", "masked-language", "translation" or "next-item".
         model: asked where ``at`` is None: the surest tag that is not O, the first mask, or what follows the text.
-        text: running text; for tags also a list of words; for translation also a source and its target.
+        text: running text; for tags also a list of words; for translation also a source and its target; for items a
+            history.
         at: a word; for masked language the number of the mask; for translation a word of the target.
 
     Raises:
         UserError: no text, a text without words, or a word that is not there.
     """
-    if isinstance(text, tuple) and len(text) == 1:
+    if isinstance(text, tuple) and len(text) == 1 and task.name != "next-item":
         text = text[0]
     return KINDS[task.name](task, model, text, at)
 
@@ -128,23 +130,54 @@ def of_written_words(task: Any, model: nn.Module, text: Any, at: At) -> Placed:
     return placed_word(task, model, text, at)
 
 
+def of_histories(task: Any, model: nn.Module, history: Any, at: At) -> Placed:
+    """The item that comes after a history."""
+    if at is not None:
+        raise UserError(f"at={at}", "the item after the history is asked about", "leave it out, or name --target")
+    batch = task.prepare(history)
+    if len(batch.truth) != 1:
+        raise UserError("inputs", f"{len(batch.truth)} histories at once", "explain one at a time")
+    one = batch.truth[0]
+    if one.cold:
+        raise UserError("history", "holds no item that the model knows", "give names of items, oldest first")
+    read = one.seen[-task.room :]
+    names = [task.catalogue.names[item] for item in read]
+    ends = np.cumsum([len(name) for name in names]) + len(BETWEEN) * np.arange(len(names))
+    spans = tuple((0, int(end) - len(name), int(end)) for name, end in zip(names, ends, strict=True))
+    length = int(batch.inputs[1][0])
+    owner = np.where(np.arange(length) < len(read), np.arange(length), -1)  # a mask after the last item is nobody's
+    unread = len(one.seen) - len(read) + len(one.unknown)
+    device = next(model.parameters()).device
+    with torch.no_grad(), deferring():
+        best = task.decode(model(*(each.to(device) for each in batch.inputs)), batch)[0].label  # as predict says
+    passage = Passage((BETWEEN.join(names),), spans, owner, unread, "item")
+    return Placed(batch.inputs[0][:, :length], passage, length - 1, "the next item", task.catalogue.number[best])
+
+
 KINDS = {
     "token-classification": of_tags,
     "causal-language": of_what_follows,
     "masked-language": of_masks,
     "translation": of_written_words,
+    "next-item": of_histories,
 }
+BETWEEN = " · "
+"""Between the items of a history that is shown as a text."""
 
 
 def answers(task: Any) -> tuple[str, ...]:
     """Names of what is answered: tags, or tokens."""
     if hasattr(task, "classes"):
         return tuple(map(str, task.classes))
+    if hasattr(task, "catalogue"):
+        return tuple(task.catalogue.names)
     return tuple(str(task.tokenizer.token(number)) for number in range(len(task.tokenizer)))
 
 
 def answer_named(task: Any, target: int | str | None) -> int | str | None:
     """A target as a number where it is a word that is one token; as it is elsewhere."""
+    if hasattr(task, "catalogue"):  # an item may be called 12
+        return task.catalogue.number.get(target, target) if isinstance(target, str) else target
     if not isinstance(target, str) or hasattr(task, "classes"):
         return target
     for said in (target, " " + target):

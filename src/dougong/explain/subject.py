@@ -21,6 +21,7 @@ from dougong.heads.embed import Embed
 from dougong.heads.language import MaskedLanguage
 from dougong.heads.tag import Tag
 from dougong.parts.embeddings import Embedded
+from dougong.parts.output import Pending, deferring
 
 BATCH = 128
 MOST_POSITIONS = 16384
@@ -209,8 +210,10 @@ def logits(model: nn.Module, inputs: Tensor, points: Tensor, place: int | None =
     if inputs.is_floating_point():
         output = model(points)
     else:
-        with replaced_embedding(model, points):
+        with replaced_embedding(model, points), deferring():
             output = model(inputs.expand(len(points), -1))
+        if isinstance(output, Pending) and output.hidden is not None:  # scores of one place are enough
+            return output.head(output.hidden[:, [-1 if place is None else place]])[:, 0]
     scores = getattr(output, "logits", output)
     if not isinstance(scores, Tensor) or scores.dim() not in (2, 3):
         raise UserError("model", "it gives no scores for classes, so there is nothing to explain", "give a classifier")

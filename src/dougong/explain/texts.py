@@ -38,17 +38,19 @@ class Passage:
         words: n of them, in their order. Words that share a token are one.
         owner: (L,) the word of each token; -1 for a special token that was put there.
         unread: words that have no token, as those after the last token that the model reads.
+        kind: of what stands as a word: "word", or "item" of a history.
     """
 
     texts: tuple[str, ...]
     words: tuple[Span, ...]
     owner: np.ndarray
     unread: int
+    kind: str = "word"
 
     def units(self) -> Units:
         """The words as units."""
         names = tuple(self.texts[text][start:end] for text, start, end in self.words)
-        return Units("word", names, None, self.owner, self.words)
+        return Units(self.kind, names, None, self.owner, self.words)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,26 +68,34 @@ class TextSubject(Subject):
     @property
     def nothing(self) -> str:
         """What an empty input is, in words."""
-        return "the same text with each word's embedding set to zero; special tokens stay"
+        kind = self.read.kind
+        whole, rest = ("text", "; special tokens stay") if kind == "word" else ("history", "; positions stay")
+        return f"the same {whole} with each {kind}'s embedding set to zero{rest}"
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Words that were not read; a text so short that deletion cannot pass."""
         found = []
-        if self.read.unread:
+        kind = self.read.kind
+        if self.read.unread and kind == "item":
+            found.append(
+                f"The model reads {len(self.read.words)} items of this history: {self.read.unread} older or unknown "
+                "ones have no score."
+            )
+        elif self.read.unread:
             found.append(
                 f"The model reads {len(self.read.owner)} tokens of this text: {self.read.unread} of its words are not "
                 "among them, and have no score."
             )
         if len(self.read.words) == 1:
             found.append(
-                "One word cannot be ranked: the checks by deletion and by randomised weights tell nothing here."
+                f"One {kind} cannot be ranked: the checks by deletion and by randomised weights tell nothing here."
             )
         elif len(self.read.words) <= TOO_FEW:
             orders = math.factorial(len(self.read.words))
             found.append(
-                f"With {len(self.read.words)} words there are {orders} orders, so chance often meets the best one: the "
-                "check by deletion tells nothing here."
+                f"With {len(self.read.words)} {kind}s there are {orders} orders, so chance often meets the best one: "
+                "the check by deletion tells nothing here."
             )
         return tuple(found)
 

@@ -14,6 +14,8 @@ from dougong.explain.subject import evaluation
 from dougong.explain.texts import TOO_FEW, word_spans
 from dougong.report.boxes import of_boxes
 from dougong.report.examples import Question, explained, explanations
+from dougong.report.items import of_items
+from dougong.report.items import questions as histories_to_explain
 from dougong.report.masks import of_masks
 from dougong.report.neighbours import of_sentences
 from dougong.report.parts import WORST, confusion_part, mistakes_part
@@ -208,6 +210,7 @@ QUESTIONS: dict[str, Callable[[Mapping[str, nn.Module], Any], list[Question]]] =
     "tags": _tags_to_explain,
     "corpus": _beginnings_to_explain,
     "pairs": _words_to_explain,
+    "interactions": lambda models, task: histories_to_explain(task),
 }
 KINDS: dict[str, Callable[[Mapping[str, nn.Module], Any], dict[str, str]]] = {
     "detection": of_boxes,
@@ -216,4 +219,5 @@ KINDS: dict[str, Callable[[Mapping[str, nn.Module], Any], dict[str, str]]] = {
     "pairs": of_pairs,
     "sentences": of_sentences,
     "masks": of_masks,
+    "interactions": of_items,
 }

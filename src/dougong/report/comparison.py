@@ -101,6 +101,8 @@ def result_part(comparison: Any) -> str:
         f"Test {comparison.metric} with one seed: how much another seed would change is not known. p is of a paired "
         "randomisation test on the test samples against the best model, corrected for their number by Holm's rule."
     )  # fmt: skip
+    if comparison.rules:
+        said += " Rules have no weights and are not trained; a model that does not beat them is not worth its cost."
     parts = [table(head, rows, best=best), f'<p class="note">{escape(said)}</p>']
     if several:
         head = ["model", *(f"seed {seed}" for seed in comparison.seeds)]

@@ -70,7 +70,7 @@ def explanations(
     first = next(iter(predictions.values()))
     shown = dict(list(models.items())[:MOST_MODELS])
     texts = task.data.kind == "texts"
-    parts, started, slowest, left_out = [introduction(texts)], time.monotonic(), 0.0, 0
+    parts, started, slowest, left_out = [introduction("text" if texts else "picture")], time.monotonic(), 0.0, 0
     refused: dict[str, None] = {}
     for number, why in choose(list(predictions.values())).items():
         sample = sample_of(task, split, number)
@@ -128,17 +128,18 @@ class Question:
     true: str | None
 
 
-def explained(models: Mapping[str, nn.Module], task: Any, asked: Sequence[Question]) -> str:
+def explained(models: Mapping[str, nn.Module], task: Any, asked: Sequence[Question], of: str = "text") -> str:
     """Answers at tokens explained, of every model, each with its checks.
 
     Args:
         models: by name.
         task: that all of them learnt.
         asked: about which answers.
+        of: what is explained: a "text", or a "history" of items.
     """
-    pictures = task.data is not None and task.data.kind == "masks"
+    of = "picture" if task.data is not None and task.data.kind == "masks" else of
     looks = any("attention" in methods_for(model) for model in models.values())
-    parts, started, slowest, left_out = [introduction(not pictures, looks)], time.monotonic(), 0.0, 0
+    parts, started, slowest, left_out = [introduction(of, looks)], time.monotonic(), 0.0, 0
     for number, one in enumerate(asked):
         blocks, heats = {}, []
         for name, model in list(models.items())[:MOST_MODELS]:
@@ -155,7 +156,7 @@ def explained(models: Mapping[str, nn.Module], task: Any, asked: Sequence[Questi
                 heats.append(small_heat(name, found, None if one.true is None else found.target.name == one.true))
                 blocks[f"{name}, {method}"] = explanation_part(found)
         if heats:
-            kind = "pictures explained" if pictures else "explained-text"
+            kind = "pictures explained" if of == "picture" else "explained-text"
             body = f'<div class="{kind}">{"".join(heats)}</div>'
             more = f"<summary>checks and deletion curves</summary>{tabs(f'why-{number}', blocks)}"
             where = f' <span class="faint">{escape(one.where)}</span>'
@@ -165,10 +166,14 @@ def explained(models: Mapping[str, nn.Module], task: Any, asked: Sequence[Questi
     return "".join(parts) if len(parts) > 1 else "<p>There was nothing to explain.</p>"
 
 
-def introduction(texts: bool, looks: bool = False) -> str:
-    """How to read what follows. Args: texts: rather than pictures; looks: by attention to a memory, not by rollout."""
-    whole, part = ("text", "words") if texts else ("picture", "patches")
-    lines = ", with a solid line under it, and blue, with a dashed line, against it" if texts else ", blue against it"
+PARTS = {"text": "words", "history": "items", "picture": "patches"}
+
+
+def introduction(whole: str, looks: bool = False) -> str:
+    """How to read what follows. Args: whole: what is explained, one of `PARTS`; looks: by attention to a memory, not by
+    rollout."""
+    part, drawn = PARTS[whole], whole == "picture"
+    lines = ", blue against it" if drawn else ", with a solid line under it, and blue, with a dashed line, against it"
     second = (
         f"Attention says at which {part} the model looked before it answered"
         if looks

@@ -12,6 +12,7 @@ from dougong.tasks.class_weights import weights_of_classes
 from dougong.tasks.image_classification import Augment, ImageClassification
 from dougong.tasks.language import CausalLanguage
 from dougong.tasks.masked_language import MaskedLanguage
+from dougong.tasks.next_item import NextItem
 from dougong.tasks.object_detection import ObjectDetection
 from dougong.tasks.semantic_segmentation import SemanticSegmentation
 from dougong.tasks.sentence_embedding import SentenceEmbedding
@@ -21,7 +22,7 @@ from dougong.tasks.token_classification import TokenClassification
 from dougong.tasks.translation import Translation
 
 __all__ = [
-    "KINDS", "TASKS", "Batch", "CausalLanguage", "ImageClassification", "MaskedLanguage", "Metrics",
+    "KINDS", "TASKS", "Batch", "CausalLanguage", "ImageClassification", "MaskedLanguage", "Metrics", "NextItem",
     "ObjectDetection", "Prediction", "SemanticSegmentation", "SentenceEmbedding", "Task", "TextClassification",
     "TokenClassification", "Translation", "load_task", "task_for",
 ]  # fmt: skip
@@ -38,6 +39,7 @@ TASKS: dict[str, Any] = {
         Translation,
         SentenceEmbedding,
         SemanticSegmentation,
+        NextItem,
     )
 }
 POSED = {
@@ -49,6 +51,7 @@ POSED = {
     "pairs": Translation.name,
     "sentences": SentenceEmbedding.name,
     "masks": SemanticSegmentation.name,
+    "interactions": NextItem.name,
 }
 """The task that each kind of data poses by itself."""
 KINDS = {name: kind for kind, name in POSED.items() if kind != "images"} | {MaskedLanguage.name: "corpus"}
@@ -62,6 +65,7 @@ def task_for(
     image_size: int | Sequence[int] | None = None,
     class_weights: str | dict[str, float] = "none",
     vectors: dict[str, Any] | None = None,
+    recommending: dict[str, Any] | None = None,
     **text: Any,
 ) -> Task:
     """The task that a data set poses.
@@ -75,6 +79,7 @@ def task_for(
         class_weights: see `dougong.tasks.class_weights`; of tasks whose answers are classes.
         vectors: pooling, temperature and symmetric of `SentenceEmbedding.from_data`, and ``source``, a folder whose
             pooling is kept; other tasks take the last alone, and have no use for it.
+        recommending: see `dougong.tasks.recommending.choices.Choices`; of that task alone.
         text: how texts are read: tokenizer, vocab_size, max_length and most; see `TextClassification.from_data`.
 
     Raises:
@@ -88,13 +93,19 @@ def task_for(
     if KINDS.get(chosen, "images") != data.kind:
         raise UserError(f"task {chosen}", f"is not for {data.kind}", f"leave it out, or say {POSED.get(data.kind)}")
     own = {key: value for key, value in (vectors or {}).items() if value is not None}
-    if chosen != SentenceEmbedding.name:
-        own.pop("source", None)
-        for key in own:
-            raise UserError(key, f"{chosen} has none", f"leave it out, or learn with --task {SentenceEmbedding.name}")
+    source = own.pop("source", None)
+    picked = {key: value for key, value in (recommending or {}).items() if value is not None}
+    for owner, given in ((SentenceEmbedding.name, own), (NextItem.name, picked)):
+        for key in given if chosen != owner else ():
+            raise UserError(key, f"{chosen} has none", f"leave it out, or learn with --task {owner}")
+    if chosen in (SentenceEmbedding.name, NextItem.name) and source is not None:
+        own["source"] = source
     if data.kind in ("images", "detection", "masks"):
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
         task: Any = TASKS[chosen].from_data(data, augment, None if size is None else (size[0], size[1]))
+    elif chosen == NextItem.name:
+        lengths = {key: text.get(key) for key in ("max_length", "most")}
+        task = NextItem.from_data(data, **lengths, **own, **picked)
     else:
         task = TASKS[chosen].from_data(data, **text, **own)
     if class_weights != "none":

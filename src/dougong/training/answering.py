@@ -13,6 +13,7 @@ from torch import nn
 from dougong import console
 from dougong.data.texts.asked import Input
 from dougong.errors import UserError
+from dougong.parts.output import deferring
 from dougong.tasks.cutting import cut_of
 from dougong.tasks.task import Batch, Task
 
@@ -59,12 +60,16 @@ class Tally:
         skipped_count: how many there are.
         cut: texts of which the model read a part only.
         answered: rows.
+        cold: histories without an item that the model knows.
+        unknown: items that it does not know.
     """
 
     skipped: list[str] = field(default_factory=list)
     skipped_count: int = 0
     cut: int = 0
     answered: int = 0
+    cold: int = 0
+    unknown: dict[str, None] = field(default_factory=dict)
 
     def skip(self, fault: UserError) -> None:
         """Count a row that is left out."""
@@ -78,6 +83,12 @@ class Tally:
             more = f", and {self.skipped_count - NAMED} more" if self.skipped_count > NAMED else ""
             rows = "row is" if self.skipped_count == 1 else "rows are"
             console.note(f"{self.skipped_count} {rows} left out: {', '.join(self.skipped)}{more}")
+        if self.unknown:
+            some = ", ".join(list(self.unknown)[:NAMED]) + (", ..." if len(self.unknown) > NAMED else "")
+            console.note(f"{len(self.unknown)} items are not known and were passed over: {some}")
+        if self.cold:
+            told = "history holds" if self.cold == 1 else "histories hold"
+            console.note(f"{self.cold} {told} no known item: answered with what is most popular")
         if self.cut:
             one = "text is" if self.cut == 1 else "texts are"
             console.note(f"{self.cut} of {self.answered} {one} cut to {max_length} tokens")
@@ -160,7 +171,8 @@ def _prepared(
 def _answered(model: nn.Module, task: Any, batch: Batch, rows: list[Input], tally: Tally) -> list[Answer]:
     """The answers to a batch."""
     respond = getattr(task, "respond", None)  # of tasks whose answers are written token by token
-    output = None if respond is not None else model(*batch.inputs)
+    with deferring():
+        output = None if respond is not None else model(*batch.inputs)
     found = respond(model, batch) if respond is not None else task.decode(output, batch)
     texts = hasattr(task, "tokenizer")
     tagged = task.tags(output, batch) if task.name == "token-classification" else itertools.repeat(None)
@@ -176,5 +188,8 @@ def _answered(model: nn.Module, task: Any, batch: Batch, rows: list[Input], tall
         made.append(one)
     if texts:
         tally.cut += cut_of(task, batch, [row.raw if isinstance(row.raw, tuple) else (row.raw,) for row in rows])
+    if task.name == "next-item":
+        tally.cold += sum(one.cold for one in batch.truth)
+        tally.unknown |= dict.fromkeys(name for one in batch.truth for name in one.unknown)
     tally.answered += len(rows)
     return made

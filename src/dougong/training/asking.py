@@ -32,6 +32,8 @@ def evaluate(
     text: str | list[str] | None = None,
     label: str | list[str] | None = None,
     labels_split: str | None = None,
+    ranking: str | None = None,
+    seen: str | None = None,
 ) -> dict[str, Any]:
     """The metrics of a trained model on a split.
 
@@ -44,11 +46,14 @@ def evaluate(
         text: of other data, the column of the text, or two columns; that of the run's own when None.
         label: of other data, the column of the label, or columns of 0 and 1; likewise.
         labels_split: of other data, the sign between the labels of a cell; likewise.
+        ranking: of next items, "full" or "sampled-100"; as in training when None.
+        seen: of next items, "exclude" or "include" those that a user has met; likewise.
 
     Returns:
         The task's metrics, ``samples``, and ``<primary>_low`` and ``_high``, a 95 % bootstrap interval; with classes
         ``per_class`` and, where a sample has one, ``confusion`` (true classes down) in the order of ``classes``; of
-        translations sacrebleu's ``signatures``; ``cut``, how many texts are read in part only, where there are any.
+        translations sacrebleu's ``signatures``; of next items the ``protocol`` in words, and ``baselines``, the metrics
+        of rules without weights, judged alike; ``cut``, how many texts are read in part only, where there are any.
 
     Raises:
         UserError: no such split, other classes, data that is not what it was, or a file that cannot be written.
@@ -62,6 +67,10 @@ def evaluate(
     model, place = trained_model(source)
     folder = source.path if isinstance(source, Run) else Path(source)
     task = _task_on(folder, place, data, {"text": text, "label": label, "labels_split": labels_split})
+    if ranking is not None or seen is not None:
+        if not hasattr(task, "judged_by"):
+            raise UserError("--ranking and --seen", f"are of next items, and this is {task.name}", "leave them out")
+        task = task.judged_by(ranking, seen)
     if task.size(split) == 0:
         raise UserError(str(data or folder), f"has no {split} split", "name another by --split")
     with contextlib.ExitStack() as stack:
@@ -87,10 +96,12 @@ def evaluate(
         console.note(f"{cut} of {task.size(split)} texts are cut to {getattr(task, 'max_length', 0)} tokens")
         more["cut"] = cut
     ends = {f"{task.primary}_low": low, f"{task.primary}_high": high}
+    if hasattr(task, "beside"):
+        more["baselines"] = task.beside(split)
     return {**found, "samples": task.size(split), **ends, **more}
 
 
-TABLES = ("classes", "confusion", "per_class", "signatures")
+TABLES = ("classes", "confusion", "per_class", "signatures", "protocol")
 """What of the metrics' tables `evaluate` hands on."""
 
 
@@ -117,9 +128,7 @@ def _task_on(folder: Path, place: Path, data: str | Path | None, columns: dict[s
     if kind is None:
         return task.on(open_data(str(data)))
     if own:
-        config = Run.open(folder).config
-        columns = {key: getattr(config, key) if value is None else value for key, value in columns.items()}
-        columns["void"] = config.void
+        columns = Run.open(folder).config.reading() | {key: each for key, each in columns.items() if each is not None}
     return task.on(open_data(str(data), kind=kind, **columns))
 
 
@@ -130,6 +139,7 @@ def predict(
     *,
     text: str | Sequence[str] | None = None,
     skip_bad: bool = False,
+    users: Sequence[str] = (),
 ) -> Iterator[Answer]:
     """What a trained model says about each input, in order, a batch at a time.
 
@@ -139,10 +149,13 @@ def predict(
         source: a run, or a model's folder.
         inputs: one of, or several of: a picture's file or array; a text, a tuple of two, a list of words for a model
             that tags them; or a `pathlib.Path` of texts, each row of which is an input: a table (CSV, TSV, JSON Lines,
-            Parquet), CoNLL columns, or a text a line.
+            Parquet), CoNLL columns, or a text a line. For next items: a tuple of a user's items, oldest first, a text
+            of them with commas between, or a `pathlib.Path` of interactions, of each user of which one is asked.
         batch_size: inputs that are in memory at once.
         text: of tables, the column of the text, or two columns; as in training, or guessed, when None.
         skip_bad: inputs that cannot be used are counted and left out instead of ending the work.
+        users: of next items, users of the run's own data whose whole history is read; one who is not there, and one
+            none of whose items is known, is answered with the most popular items.
 
     Raises:
         UserError: an input that cannot be used, or a model that does not say what it was trained for.
@@ -154,7 +167,12 @@ def predict(
     several: Iterable[Any] = inputs if isinstance(inputs, list | tuple | Iterator) else [inputs]
     counted = isinstance(several, list | tuple) and not any(isinstance(each, Path) for each in several)
     total = len(several) if counted else None  # type: ignore[arg-type]
-    rows = _rows(several, task, reading_for(source.path if isinstance(source, Run) else Path(source), task, text))
+    folder = source.path if isinstance(source, Run) else Path(source)
+    rows = _rows(several, task, reading_for(folder, task, text))
+    if task.name == "next-item":
+        rows = _histories(several, folder, users)
+    elif users:
+        raise UserError("users", f"{task.name} knows none", "leave them out")
     tally = Tally()
     with console.progress(total, "predict", unit="inputs") as bar:
         for answer in answers(model, task, rows, batch_size, skip_bad, tally):
@@ -168,6 +186,24 @@ def _rows(given: Iterable[Any], task: Task, reading: Reading) -> Iterator[Input]
     for each in given:
         if isinstance(each, Path) and hasattr(task, "tokenizer"):
             yield from file_rows(each, reading)
+        else:
+            yield each if isinstance(each, Input) else Input(each)
+
+
+def _histories(given: Iterable[Any], folder: Path, users: Sequence[str]) -> Iterator[Input]:
+    """Histories as rows; a file of interactions becomes its users."""
+    from dougong.data.interactions.histories import histories_in, known_histories
+
+    own = (folder / "config.yaml").is_file()
+    if users:
+        if not own:
+            raise UserError(str(folder), "is a model without its data, and knows no user", "give a run, or histories")
+        yield from known_histories(Run.open(folder).task().data, users)
+    columns = Run.open(folder).config.reading()["interactions"] if own else {}
+    columns = {key: value for key, value in columns.items() if key != "k_core"}
+    for each in given:
+        if isinstance(each, Path):
+            yield from histories_in(each, columns)
         else:
             yield each if isinstance(each, Input) else Input(each)
 

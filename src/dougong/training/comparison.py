@@ -82,6 +82,7 @@ class Comparison:
         samples: of the test split.
         rows: a model each.
         environment: machine and versions.
+        rules: of tasks that have any, test metrics of rules without weights, by name, which a model must beat.
     """
 
     path: Path
@@ -93,6 +94,7 @@ class Comparison:
     samples: int
     rows: list[Row]
     environment: dict[str, Any] = field(default_factory=dict)
+    rules: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, and as comparison.json."""
@@ -138,6 +140,8 @@ class Comparison:
                     console.size(row.memory),
                 ]
             )
+        for name, figures in sorted(self.rules.items(), key=lambda each: -each[1][self.metric]):
+            rows.append([f"{name}, a rule", f"{figures[self.metric]:.4f}", *["-"] * (len(head) - 2)])
         return head, rows
 
 
@@ -207,9 +211,11 @@ def compare(
             bar.advance(1)
     job = plans[0][3]
     rows = _rows(runs, job)
+    rules = job.beside("test") if hasattr(job, "beside") else {}
     found = Comparison(
-        folder, str(data), str(budget), chosen, job.primary, job.higher_is_better, job.size("test"), rows, environment()
-    )
+        folder, str(data), str(budget), chosen, job.primary, job.higher_is_better, job.size("test"), rows,
+        environment(), rules,
+    )  # fmt: skip
     write_json(folder / "comparison.json", found.to_dict())
     return found
 

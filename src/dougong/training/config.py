@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,11 +64,17 @@ class TrainingConfig(BaseModel):
         tokenizer: of texts: "auto", a kind that is trained on them ("bpe", "wordpiece", "unigram", "characters"), or
             the folder of one; that of the model where it starts from one.
         vocab_size: tokens of a tokenizer that is trained.
-        max_length: tokens that are read of a text; chosen by the data when None.
+        max_length: tokens that are read of a text, items of a history; chosen by the data, or by the model, when None.
         pooling: of sentence embeddings, the way from hidden states to one vector: "mean", "cls", "last", "max", or
             another of `dougong.heads.embed.POOLINGS`; that of the model where it starts from one, else the mean.
         temperature: that their cosines are divided by; 0.05 when None.
         symmetric: whether second texts also find first ones; they do when None.
+        user, item, time: columns of interactions; guessed when None.
+        k_core: users and items with fewer interactions are taken out, again and again; none when None.
+        loss: of next items: "softmax", "sampled-softmax" or "binary"; see `dougong.tasks.recommending.choices.Choices`.
+        negatives: items that a true one is told from; 1,024 of sampled-softmax, 1 of binary when None.
+        ranking: "full", among all items, or "sampled-100", among 100 drawn ones, as papers did; full when None.
+        seen: whether items that a user has met are ranked again: "include" or "exclude"; told by the data when None.
         device: "auto", "cpu", "cuda" or "cuda:1".
         tensorboard: whether events are written for it.
     """
@@ -117,6 +124,14 @@ class TrainingConfig(BaseModel):
     pooling: str | None = None
     temperature: float | None = Field(None, gt=0)
     symmetric: bool | None = None
+    user: str | None = None
+    item: str | None = None
+    time: str | None = None
+    k_core: int | None = Field(None, ge=1)
+    loss: str | None = None
+    negatives: int | None = Field(None, ge=1)
+    ranking: str | None = None
+    seen: str | None = None
     device: str = "auto"
     tensorboard: bool = True
 
@@ -180,6 +195,10 @@ class TrainingConfig(BaseModel):
 
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
+    def reading(self) -> dict[str, Any]:
+        """How the data is read, beside its split; see `dougong.data.open_data`."""
+        return reading_of(dict(self))
+
     def task_for(self, data: Any, tokenizer: str | None = None) -> Any:
         """The task that the data poses, as these settings want it.
 
@@ -201,6 +220,7 @@ class TrainingConfig(BaseModel):
         return task_for(
             data, self.task, augment=self.augment, image_size=size, tokenizer=chosen, vocab_size=self.vocab_size,
             max_length=self.max_length, most=most, class_weights=self.class_weights, vectors=vectors,
+            recommending={key: getattr(self, key) for key in ("loss", "negatives", "ranking", "seen")},
         )  # fmt: skip
 
     def completed(self, samples: int, lengths: Any = None) -> tuple[TrainingConfig, list[str]]:
@@ -236,3 +256,9 @@ class TrainingConfig(BaseModel):
             raise UserError("accumulate", f"{self.accumulate} parts are more than a batch has samples", "set it lower")
         notes = [f"{key.replace('_', ' ')} {value}" for key, value in chosen.items()]
         return self.model_copy(update=chosen), notes
+
+
+def reading_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What of some settings says how data is read, as `dougong.data.open_data` takes it."""
+    columns = {key: settings.get(key) for key in ("text", "label", "labels_split", "void")}
+    return {**columns, "interactions": {key: settings.get(key) for key in ("user", "item", "time", "k_core")}}

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from dougong.errors import FailureError
+from dougong.parts.output import deferring
 from dougong.tasks.task import Batch, Task
 from dougong.training.budget import Budget
 from dougong.training.checkpoints import (
@@ -183,7 +184,7 @@ class Loop:
         weights = [self.task.weight(part) for part in parts]
         for part, weight in zip(parts, weights, strict=True):
             ready = part.to(self.device)
-            with self._precision():
+            with self._precision(), deferring():
                 ask = getattr(self.task, "ask", None)  # of tasks whose models are given more while they learn
                 output = self.model(*ready.inputs) if ask is None else ask(self.model, ready)
                 loss = self.task.loss(output, ready, label_smoothing=self.config.label_smoothing)

@@ -103,8 +103,7 @@ class Run:
 
         config = self.config
         kind = KINDS.get(config.task or "")
-        columns: dict[str, Any] = {key: getattr(config, key) for key in ("text", "label", "labels_split", "void")}
-        data = open_data(config.data, config.split, config.split_seed, kind=kind, **columns)
+        data = open_data(config.data, config.split, config.split_seed, kind=kind, **config.reading())
         known = json.loads((self.path / "data.json").read_text(encoding="utf-8")).get("fingerprint")
         if known and data.fingerprint != known:
             raise UserError(

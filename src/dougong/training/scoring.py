@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dougong.parts.output import Output
+from dougong.parts.output import Output, deferring
 from dougong.tasks.task import Batch, Metrics, Task
 
 Watcher = Callable[[Output, Batch, "list[str] | None"], None]
@@ -47,7 +47,7 @@ def score(
     at_once = min(getattr(task, "at_once", BATCH), max(1, TOKENS // (task.typical_length or 1)))
     for indices in torch.arange(task.size(split)).split(at_once):
         batch = task.batch(split, indices, train=False, epoch=0, seed=0).to(device)
-        with autocast:
+        with autocast, deferring():
             output = model(*batch.inputs)
             written = task.write(model, batch, 1 if split == "val" else 4) if hasattr(task, "write") else None
         metrics.update(output, batch)

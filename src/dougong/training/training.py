@@ -22,7 +22,7 @@ from dougong.tasks import KINDS
 from dougong.tasks.class_weights import said_weights
 from dougong.tasks.task import Task
 from dougong.training.checkpoints import set_weights, write_text
-from dougong.training.config import TrainingConfig
+from dougong.training.config import TrainingConfig, reading_of
 from dougong.training.loop import Loop, Stopped
 from dougong.training.metrics import Journal
 from dougong.training.plan import lengths_of
@@ -76,9 +76,8 @@ def open_data_for(data: str | Path, settings: dict[str, Any], task: str | None =
     for key in settings:
         if key not in TrainingConfig.model_fields:
             raise unknown("settings", "setting", key, set(TrainingConfig.model_fields) - {"model", "name", "init"})
-    columns = {key: settings.get(key) for key in ("text", "label", "labels_split", "void")}
-    columns["kind"] = KINDS.get(task or "")
-    return open_data(str(data), settings.get("split"), settings.get("split_seed") or 0, **columns)
+    kind, reading = KINDS.get(task or ""), reading_of(settings)
+    return open_data(str(data), settings.get("split"), settings.get("split_seed") or 0, kind=kind, **reading)
 
 
 def configure(
@@ -225,7 +224,9 @@ def finish(run: Run, loop: Loop) -> None:
     save_model(model, run.path / "model")
     write_json(run.path / "model" / "task.json", loop.task.describe())
     loop.task.keep(run.path / "model")  # what lay beside the model that it started from holds no longer
-    found = {split: score(model, loop.task, split, loop.device)[0] for split in loop.judged}
+    found: dict[str, Any] = {split: score(model, loop.task, split, loop.device)[0] for split in loop.judged}
+    if hasattr(loop.task, "beside"):  # rules without weights, which a model must beat
+        found["baselines"] = loop.task.beside(loop.judged[-1])
     state, ledger = loop.state, loop.plan.ledger()
     write_json(
         run.path / "result.json",

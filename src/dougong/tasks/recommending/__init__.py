@@ -1,0 +1,1 @@
+"""What recommending the next item needs: random numbers by place, windows of histories, and simple rules beside it."""
