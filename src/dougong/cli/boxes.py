@@ -47,7 +47,7 @@ def found(
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--draw {draw}", f"cannot be made ({error.strerror})", "name another folder") from None
-    rows = _rows(predict(run, iter(files), min(batch_size, task.at_once), skip_bad=skip_bad), task, threshold, folder)
+    rows = _rows(predict(run, files, min(batch_size, task.at_once), skip_bad=skip_bad), task, threshold, folder)
     value: dict[str, Any] = {"run": run, "out": out, "draw": draw, "threshold": threshold}
     if coco:
         kept = list(rows)

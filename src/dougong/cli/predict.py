@@ -104,7 +104,9 @@ def predict(
     if task.name == "object-detection":
         from dougong.cli.boxes import found
 
-        return found(run, task, pictures(files), batch_size, skip_bad, threshold, out, draw)
+        asked = pictures(files)
+        asked = asked if "-" in files else list(asked)  # those of stdin may have no end
+        return found(run, task, asked, batch_size, skip_bad, threshold, out, draw)
     if draw is not None:
         raise UserError("--draw", f"is for boxes, which {task.name} does not find", "leave it out")
     masks, folder = task.name == "semantic-segmentation", None

@@ -113,7 +113,7 @@ def _worst(task: Any, metrics: Any) -> str:
             for words, boxes in (("found", found), ("there", true))
         ]
         said = f'AP {scores[number]:.1%} <span class="faint">{escape(split.where(number))}</span>'
-        figures.append(f'<p>{said}</p><div class="pictures">{"".join(pair)}</div>')
+        figures.append(f'<p>{said}</p><div class="pictures wide">{"".join(pair)}</div>')
     note = (
         f'<p class="note">The {len(order)} of {len(scores)} test pictures with the lowest AP of their own. Shown are '
         f"boxes with a probability of at least {SURE:.0%}. Look at them first for objects that nobody has boxed.</p>"
