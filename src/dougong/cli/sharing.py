@@ -17,21 +17,25 @@ Data = Annotated[
     str | None,
     typer.Option(
         metavar="DATA",
-        help="digits; a folder; a CSV, TSV, JSON Lines, Parquet, CoNLL, text or zip file; or hf:org/name.",
+        help="digits; a folder; a CSV, TSV, JSON Lines, Parquet, .inter, CoNLL, text or zip file; or hf:org/name.",
     ),
 ]
 Task = Annotated[
     str | None,
     typer.Option(
         help="What to learn, as text-classification, token-classification, causal-language, masked-language, "
-        "translation, sentence-embedding, image-classification, object-detection or semantic-segmentation; read off "
-        "the data by default."
+        "translation, sentence-embedding, image-classification, object-detection, semantic-segmentation or "
+        "next-item; read off the data by default."
     ),
 ]
 Budget = Annotated[str, typer.Option(metavar="BUDGET", help="10min, 300s, 1e15flops, 3epochs or 500steps.")]
 Split = Annotated[
     str | None,
-    typer.Option(metavar="A/B/C", help="Per cent for train/val/test, where the data has no split of its own."),
+    typer.Option(
+        metavar="A/B/C",
+        help="Per cent for train/val/test, where the data has no split of its own; of interactions by time, or "
+        "leave-one-out.",
+    ),
 ]
 Seed = Annotated[
     int, typer.Option(help="Of the weights, the order and the augmentation (split_seed=N is the split's).")
