@@ -212,7 +212,7 @@ def test_it_learns_what_follows_and_stands_beside_rules(run: Run) -> None:
     assert result["test"].keys() - {"loss"} == result["baselines"]["popularity"].keys()
 
 
-def test_evaluation_equals_a_loop_over_users(run: Run) -> None:
+def test_evaluation_equals_a_loop_over_users(run: Run, tmp_path: Path) -> None:
     model, task = run.model(), run.task()
     found = dougong.evaluate(run, seen="exclude")
     gains = []
@@ -229,6 +229,11 @@ def test_evaluation_equals_a_loop_over_users(run: Run) -> None:
     assert "stay in" in dougong.evaluate(run)["protocol"], "the data holds items twice"
     sampled = dougong.evaluate(run, ranking="sampled-100")
     assert sampled["hr@10"] != found["hr@10"] and "Krichene" in sampled["protocol"]
+    found = dougong.evaluate(run, predictions=tmp_path / "rows.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    hits = np.mean([row["rank"] <= 10 for row in rows])
+    assert len(rows) == found["samples"] and hits == pytest.approx(found["hr@10"])
+    assert all(row["correct"] == (row["predicted"][0] == row["gold"]) for row in rows)
     with pytest.raises(UserError, match="'by chance' is none"):
         dougong.evaluate(run, ranking="by chance")
 

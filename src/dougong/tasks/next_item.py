@@ -20,7 +20,7 @@ from dougong.tasks.recommending.asking import Asked, Catalogue, histories_of
 from dougong.tasks.recommending.choices import DRAWN, RANKINGS, SOFTMAX, Choices
 from dougong.tasks.recommending.drawing import Negatives, draws
 from dougong.tasks.recommending.fitting import fit_items
-from dougong.tasks.recommending.judging import RankingMetrics, beside, protocol_of
+from dougong.tasks.recommending.judging import RankingMetrics, beside, protocol_of, rows_of, shown
 from dougong.tasks.recommending.windows import Windows, gathered
 from dougong.tasks.task import Batch, Prediction
 
@@ -31,8 +31,6 @@ LENGTH = 50
 """Items that are read at once, unless the user or the model says how many."""
 HIDDEN, LAST = 0.2, 0.25
 """Share of the items that is masked, and of the histories of which the last item alone is (Sun et al. 2019, 3.5)."""
-MOST = 100
-"""Items that an answer holds."""
 
 
 class NextItem:
@@ -282,23 +280,13 @@ class NextItem:
         return protocol_of(self)
 
     def decode(self, output: Output, batch: Batch | None = None) -> list[Prediction]:
-        """The items that are most probable next, by the softmax of all scores; of a user none of whose items is known,
-        the most popular ones."""
+        """The items that are most probable next; see `dougong.tasks.recommending.judging.shown`."""
         assert batch is not None
-        scores = self.scores(output, batch).cpu()
-        popular = torch.from_numpy(np.asarray(self.catalogue.counts, np.float32)).clamp_min(0.5).log()
-        found = []
-        for row, asked in zip(scores, batch.truth, strict=True):
-            own = popular.clone() if asked.cold else row
-            if self.excludes and len(asked.seen):
-                own[torch.from_numpy(asked.seen.astype(np.int64))] = -torch.inf
-            shares, items = own.softmax(-1).topk(min(MOST, len(own)))
-            top = [
-                (self.catalogue.names[item], share) for item, share in zip(items.tolist(), shares.tolist(), strict=True)
-            ]
-            parts = [{"cold": asked.cold, "read": len(asked.seen), "unknown": list(asked.unknown)}]
-            found.append(Prediction(top[0][0], top[0][1], top, parts=parts))
-        return found
+        return shown(self, self.scores(output, batch), batch)
+
+    def records(self, output: Output, batch: Batch, split: str) -> list[dict[str, Any]]:
+        """The rows that `evaluate` writes; see `dougong.tasks.recommending.judging.rows_of`."""
+        return rows_of(self, self.scores(output, batch), batch)
 
     def keep(self, folder: Path) -> None:
         """Write what belongs beside a model of this task: its items."""

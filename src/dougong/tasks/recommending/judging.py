@@ -11,10 +11,12 @@ from torch import Tensor
 from dougong.parts.output import Output
 from dougong.tasks.recommending.baselines import Baselines
 from dougong.tasks.recommending.choices import RANKINGS
-from dougong.tasks.scores.ranking import RankingScores, ndcg
-from dougong.tasks.task import Batch
+from dougong.tasks.scores.ranking import RankingScores, ndcg, ragged, standing
+from dougong.tasks.task import Batch, Prediction
 
 BATCH = 256
+MOST = 100
+"""Items that an answer holds."""
 
 
 class RankingMetrics:
@@ -50,6 +52,40 @@ class RankingMetrics:
     def table(self) -> dict[str, Any]:
         """How it was judged, in words."""
         return {"protocol": self.task.protocol}
+
+
+def shown(task: Any, scores: Tensor, batch: Batch) -> list[Prediction]:
+    """The items that are most probable next, by the softmax of all scores; of a user none of whose items is known, the
+    most popular ones. Args: task: with its items; scores: (B, V); batch: of histories."""
+    popular = torch.from_numpy(np.asarray(task.catalogue.counts, np.float32)).clamp_min(0.5).log()
+    names, found = task.catalogue.names, []
+    for row, asked in zip(scores.cpu(), batch.truth, strict=True):
+        own = (popular if asked.cold else row).clone()
+        if task.excludes and len(asked.seen):
+            own[torch.from_numpy(asked.seen.astype(np.int64))] = -torch.inf
+        shares, items = own.softmax(-1).topk(min(MOST, len(own)))
+        top = [(names[item], share) for item, share in zip(items.tolist(), shares.tolist(), strict=True)]
+        parts = [{"cold": asked.cold, "read": len(asked.seen), "unknown": list(asked.unknown)}]
+        found.append(Prediction(top[0][0], top[0][1], top, parts=parts))
+    return found
+
+
+def rows_of(task: Any, scores: Tensor, batch: Batch) -> list[dict[str, Any]]:
+    """Of each sample: where, history (oldest first), gold, rank among all items (of ties the mean), predicted (the ten
+    most probable items), correct (the first of them came)."""
+    assert batch.targets is not None
+    names, found = task.catalogue.names, shown(task, scores, batch)
+    seen = ragged([asked.seen for asked in batch.truth], scores.device) if task.excludes else None
+    above, tied = standing(scores.clone(), batch.targets.to(scores.device), seen)
+    ranks = (above + (tied + 1) / 2).tolist()
+    rows = zip(batch.where, batch.truth, batch.targets.tolist(), ranks, found, strict=True)
+    return [
+        {
+            "where": where, "history": [names[item] for item in asked.seen], "gold": names[true], "rank": rank,
+            "predicted": [item for item, _ in said.top[:10]], "correct": said.label == names[true],
+        }
+        for where, asked, true, rank, said in rows
+    ]  # fmt: skip
 
 
 def protocol_of(task: Any) -> str:
