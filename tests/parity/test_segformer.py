@@ -125,3 +125,19 @@ def test_a_certificate_compares_every_stage(tmp_path: Path) -> None:
         weight.copy_(weight.roll(1, 0))
     passed = {check["name"]: check["passed"] for check in certify(model, tmp_path)["checks"]}
     assert [name for name, right in passed.items() if not right] == ["stack 1, layer 1", "stack 2, layer 0", "output"]
+
+
+def test_a_loaded_model_learns(tmp_path: Path) -> None:
+    """Its tensors lie in one mapped file; the running statistics of the norm change during the pass."""
+    dougong.save(dougong.build("segformer-micro", n_classes=3), tmp_path)
+    model = dougong.load(tmp_path).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    pixels, truth = torch.randn(2, 3, 64, 64), torch.randint(0, 3, (2, 64, 64))
+    losses = []
+    for _ in range(6):
+        optimizer.zero_grad()
+        loss = pixel_loss(model(pixels).masks, truth)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]

@@ -227,6 +227,7 @@ def put(owners: Mapping[str, nn.Module], names: list[str], tensor: Tensor) -> No
     """Put one tensor in all the places that share it. Args: owners: the model's modules by name; names; tensor."""
     owner, _, leaf = names[0].rpartition(".")
     old = getattr(owners[owner], leaf)
+    tensor = tensor.data  # tensors of one mapped file count their changes together: a norm's would spoil all gradients
     new = nn.Parameter(tensor, old.requires_grad) if isinstance(old, nn.Parameter) else tensor
     for name in names:
         owner, _, leaf = name.rpartition(".")

@@ -50,5 +50,5 @@ def unet(
     model = Model(MapEmbedding(Layers(), pair(image_size)), Pyramid(stages), head, features)
     initial.he(model)
     if head is not None:
-        initial.normal(head.score, 0.01)  # no class is much likelier than another before anything is learnt
+        initial.normal(head.score, widths[0] ** -0.5)  # not by its few outputs: scores would start far apart
     return model
