@@ -23,6 +23,8 @@ from dougong.report.tables import facts
 
 METRICS = {
     "macro_f1": "macro F1", "micro_f1": "micro F1", "subset_accuracy": "subset accuracy",
+    "mean_iou": "mean IoU", "pixel_accuracy": "pixel accuracy", "class_accuracy": "class accuracy",
+    "boundary_f1": "boundary F1",
     "mean_average_precision": "mean average precision", "ece": "expected calibration error", "f1": "F1",
     "bits_per_character": "bits per character", "bits_per_byte": "bits per byte", "bleu": "BLEU", "chrf": "chrF",
     "mrr": "MRR",
