@@ -23,13 +23,21 @@ def blank(value: Any) -> Any:
 
 
 def looks(value: Any) -> list[Any]:
-    """Shapes, strides and types. An LSTM layer's empty workspace in evaluation mode is left out: the CPU gives none."""
+    """Shapes, strides and types; the stride of an axis of length one says nothing. An LSTM layer's empty workspace in
+    evaluation mode is left out: the CPU gives none."""
     several = value if isinstance(value, list | tuple) else [value]
     return [
-        (tuple(t.shape), t.stride() if t.numel() else None, t.dtype)
+        (tuple(t.shape), strides(t), t.dtype)
         for t in several
         if isinstance(t, Tensor) and (t.numel() or t.dtype != torch.uint8)
     ]
+
+
+def strides(tensor: Tensor) -> tuple[int, ...] | None:
+    """Of each axis that is longer than one; None where nothing is held."""
+    if not tensor.numel():
+        return None
+    return tuple(step for step, length in zip(tensor.stride(), tensor.shape, strict=True) if length > 1)
 
 
 class Held(TorchDispatchMode):

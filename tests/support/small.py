@@ -15,8 +15,16 @@ from dougong.architectures.vectors import Transformer
 
 TOKENS = {"vocab_size": 17}
 PICTURE = {"image_size": 8, "patch_size": 4, "d_model": 16, "n_layers": 2, "n_heads": 2}
-PYRAMID = {"layers": [1, 2], "widths": [8, 12], "n_heads": [1, 3], "reductions": [4, 1], "patch_sizes": [7, 3],
-           "strides": [4, 2], "mlp_ratios": [2, 2], "d_head": 10}
+PYRAMID = {
+    "layers": [1, 2],
+    "widths": [8, 12],
+    "n_heads": [1, 3],
+    "reductions": [4, 1],
+    "patch_sizes": [7, 3],
+    "strides": [4, 2],
+    "mlp_ratios": [2, 2],
+    "d_head": 10,
+}
 ENCODER = {"max_length": 12, "d_model": 16, "n_layers": 2, "n_heads": 4, "d_ff": 24}
 DECODER = {"max_length": 12, "d_model": 16, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "d_ff": 24}
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -17,9 +17,7 @@ from dougong.parts.output import Feature
 
 def twice(c_in: int, c_out: int) -> Layers:
     """Two 3x3 convolutions, each with its norm and ReLU."""
-    return Layers(
-        convolution(c_in, c_out, 3, activation=nn.ReLU()), convolution(c_out, c_out, 3, activation=nn.ReLU())
-    )
+    return Layers(convolution(c_in, c_out, 3, activation=nn.ReLU()), convolution(c_out, c_out, 3, activation=nn.ReLU()))
 
 
 @architecture

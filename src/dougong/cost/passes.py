@@ -117,7 +117,8 @@ def kept(tracer: Tracer) -> Counter[str]:
 
 
 def loss_of(output: Any) -> Tensor:
-    """The mean cross-entropy of logits (..., C), and sums of boxes; or, without logits, the sum of what there is."""
+    """The mean cross-entropy of logits (..., C), and sums of boxes; or that of masks (B, C, h, w); or the sum of hidden
+    states, where there is neither."""
     logits = getattr(output, "logits", None)
     if isinstance(logits, Tensor):
         flat = logits.flatten(0, -2)
@@ -128,6 +129,12 @@ def loss_of(output: Any) -> Tensor:
             return loss
         earlier = [side for each in output.auxiliary for side in (each.logits, each.boxes)]
         return loss + sum(side.float().sum() for side in (boxes, *earlier))
+    masks = getattr(output, "masks", None)
+    if isinstance(masks, Tensor):
+        labels = (torch.empty if masks.is_meta else torch.zeros)(
+            masks.shape[0], *masks.shape[2:], dtype=torch.long, device=masks.device
+        )  # fmt: skip
+        return nn.functional.cross_entropy(masks.float(), labels)
     first = getattr(output, "hidden", output)
     while isinstance(first, list | tuple):
         first = first[0]

@@ -135,8 +135,16 @@ def shrunken(config: dict[str, Any]) -> dict[str, Any]:
             small[width] = min(small[width], small[several] * HEAD_WIDTH)
             small[f"{width}_ff"] = max(1, small[f"{width}_ff"] * small[width] // config[width])
             small[f"n_{tower}_layers"] = min(small[f"n_{tower}_layers"], MOST["n_layers"])
+    if "widths" in small:  # a width a level, where there are heads some for each
+        heads = small["n_heads"] if isinstance(small.get("n_heads"), list) else None
+        share = min(1.0, HEAD_WIDTH * MOST_HEADS / max(small["widths"]))
+        small["widths"] = (
+            [max(1, int(width * share)) for width in small["widths"]]
+            if heads is None
+            else [count * min(HEAD_WIDTH, width // count) for width, count in zip(small["widths"], heads, strict=True)]
+        )
     for key in ("n_heads", "nhead"):
-        if key in small:
+        if isinstance(small.get(key), int):
             small[key] = min(small[key], MOST_HEADS)
     if small.get("n_kv_heads"):
         few = max(1, small["n_heads"] * small["n_kv_heads"] // config["n_heads"])

@@ -69,10 +69,12 @@ def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) ->
 def holds(path: Path, wanted: Callable[[str], bool]) -> bool:
     """Whether an archive has a member of a wanted name; nothing is unpacked.
 
-    Raises:
-        UserError: no zip.
+    One that is no whole zip has none: whoever opens it next says what is wrong with it.
     """
-    names = [_posix(member) for member in members_of(path) if not member.is_dir()]
+    try:
+        names = [_posix(member) for member in members_of(path) if not member.is_dir()]
+    except UserError:
+        return False
     return any(wanted(name) for name in names if not name.startswith("__MACOSX/"))
 
 

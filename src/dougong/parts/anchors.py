@@ -50,10 +50,11 @@ class AnchorPull(nn.Module):
 
     def __init__(self, n_heads: int) -> None:
         super().__init__()
-        angle = torch.arange(n_heads) * (2 * math.pi / n_heads)
-        radius = torch.where(torch.arange(n_heads) % 4 == 0, 0.0, 0.35)
-        self.points = nn.Parameter(torch.stack((angle.cos(), angle.sin()), 1) * radius[:, None])
-        self.narrowness = nn.Parameter(torch.linspace(1.0, 3.0, n_heads))
+        angles = [2 * math.pi * head / n_heads for head in range(n_heads)]
+        radii = [0.35 if head % 4 else 0.0 for head in range(n_heads)]
+        points = [(r * math.cos(a), r * math.sin(a)) for a, r in zip(angles, radii, strict=True)]
+        self.points = nn.Parameter(torch.tensor(points))
+        self.narrowness = nn.Parameter(torch.tensor([1 + 2 * head / max(1, n_heads - 1) for head in range(n_heads)]))
 
     def forward(self, boxes: Tensor, places: Tensor) -> Tensor:
         """Boxes (B, N, 4) and places (B or 1, S, 2), x and y as shares, to scores to add (B, H, N, S)."""

@@ -53,6 +53,7 @@ class SemanticSegmentation(PictureTask):
     limits = (0.0, 1.0)
     several = False
     processor = "SegformerImageProcessor"
+
     @property
     def at_once(self) -> int:
         """Pictures that are measured at once, so that the scores of their pixels do not fill the memory."""

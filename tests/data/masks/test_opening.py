@@ -164,7 +164,9 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "mode": (changed(MASK, encoded(Image.new("F", (64, 48)), "TIFF")), MASK, "is of mode F, whose values are no"),
     "jpeg": (changed(MASK, encoded(Image.fromarray(scene(0)[1]), "JPEG")), MASK, "is a JPEG, whose compression mixes"),
     "colours": (
-        changed(MASK, as_file(scene(0)[1], "colours")), MASK, "holds colours, and no file says which class each is",
+        changed(MASK, as_file(scene(0)[1], "colours")),
+        MASK,
+        "holds colours, and no file says which class each is",
     ),
     "broken": (changed(MASK, b"\x89PNG\r\n\x1a\nnothing"), MASK, "or its head is damaged"),
     "empty": (changed(MASK, b""), MASK, "is empty (0 bytes)"),

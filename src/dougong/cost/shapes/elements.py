@@ -12,8 +12,7 @@ from dougong.cost.shapes.rules import alike, common_shape, new, rule
 
 @rule(
     "tanh", "sigmoid", "gelu", "relu", "silu", "exp", "log", "neg", "rsqrt", "sqrt", "erf", "sin", "cos", "softplus",
-    "mul.Scalar", "add.Scalar", "sub.Scalar", "div.Scalar", "pow.Tensor_Scalar", "_log_softmax", "_softmax",
-    "_safe_softmax", "leaky_relu", "elu", "hardtanh",
+    "mul.Scalar", "add.Scalar", "sub.Scalar", "div.Scalar", "pow.Tensor_Scalar", "leaky_relu", "elu", "hardtanh",
 )  # fmt: skip
 def unary(x: Tensor, *rest: Any, **keywords: Any) -> Tensor | None:
     """One tensor to one like it."""
@@ -22,6 +21,12 @@ def unary(x: Tensor, *rest: Any, **keywords: Any) -> Tensor | None:
     if any(isinstance(value, Tensor | complex) for value in rest):
         return None
     return alike(x)
+
+
+@rule("_log_softmax", "_softmax", "_safe_softmax")
+def softmax(x: Tensor, *rest: Any, **keywords: Any) -> Tensor | None:
+    """One tensor to one like it."""
+    return unary(x, *rest, **keywords) if x.is_contiguous() else None
 
 
 @rule(

@@ -109,8 +109,8 @@ def convolution(
     x: Tensor, weight: Tensor, bias: Any, stride: list[int], padding: list[int], dilation: list[int],
     transposed: bool, output_padding: list[int], groups: int,
 ) -> Tensor | None:  # fmt: skip
-    """(B, C, ...) to (B, C', ...)."""
-    if transposed or not x.is_contiguous() or not weight.is_contiguous():
+    """(B, C, ...) to (B, C', ...), laid out as x is: channel by channel, or pixel by pixel."""
+    if transposed or not (x.is_contiguous() or by_pixel(x)) or not weight.is_contiguous():
         return None
     n = x.dim() - 2
     stride, padding, dilation = (value if len(value) == n else list(value) * n for value in (stride, padding, dilation))
@@ -118,18 +118,25 @@ def convolution(
         (x.shape[2 + i] + 2 * padding[i] - dilation[i] * (weight.shape[2 + i] - 1) - 1) // stride[i] + 1
         for i in range(n)
     ]
-    return new(x, (x.shape[0], weight.shape[0], *sides))
+    out = new(x, (x.shape[0], weight.shape[0], *sides))
+    return out.contiguous(memory_format=torch.channels_last) if by_pixel(x) else out
+
+
+def by_pixel(x: Tensor) -> bool:
+    """Whether maps (B, C, h, w) lie pixel by pixel, all channels of one side by side, and not the other way."""
+    return x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
 
 
 @rule("convolution_backward")
 def convolution_backward(
     gradient: Tensor, x: Tensor, weight: Tensor, bias_sizes: Any, *rest: Any
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of x, weight and bias, where wanted."""
+    """Gradients of x, weight and bias, where wanted, laid out as x is."""
     wanted = rest[-1]
+    kernel = weight.contiguous(memory_format=torch.channels_last) if by_pixel(x) else alike(weight)
     return (
         alike(x) if wanted[0] else None,
-        alike(weight) if wanted[1] else None,
+        kernel if wanted[1] else None,
         new(weight, (gradient.shape[1],)) if wanted[2] else None,
     )
 

@@ -138,4 +138,3 @@ def load_mask(read: Callable[[], bytes], table: ClassTable, where: str) -> np.nd
         said = f"{faults[0].what}, since the data was opened"
         raise UserError(where, said, "leave the data as it is while it is used")
     return numbers
-

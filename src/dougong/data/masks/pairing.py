@@ -248,4 +248,3 @@ def find(path: Path) -> Callable[[], Pairs] | None:
     except (pa.ArrowException, OSError):
         return None  # whoever opens it next says what is wrong with it
     return None
-

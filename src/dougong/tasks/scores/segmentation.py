@@ -43,9 +43,7 @@ class SegmentationMetrics:
             truth = batch.truth[place] if batch.truth else batch.targets[place]
             truth = torch.as_tensor(truth).to(masks.device).long()
             scores = enlarged(masks[None].float(), truth.shape)
-            self.loss += float(
-                F.cross_entropy(scores, truth[None], ignore_index=self.void, reduction="sum").double()
-            )
+            self.loss += float(F.cross_entropy(scores, truth[None], ignore_index=self.void, reduction="sum").double())
             self.add(scores[0].argmax(0).cpu(), truth.cpu())
 
     def add(self, given: Tensor, truth: Tensor) -> None:
