@@ -112,14 +112,13 @@ def quality(results: dict[str, Any], words: dict[str, str]) -> list[str]:
 
 
 def leaves(figures: dict[str, Any], path: str = "") -> dict[str, dict[str, Any]]:
-    """The innermost dictionaries by the names on the way to them."""
+    """Plain figures of dictionaries in dictionaries, by the names on the way to them."""
     found: dict[str, dict[str, Any]] = {}
     for key, value in figures.items():
         name = f"{path}, {key}" if path else key
-        if any(isinstance(each, dict) for each in value.values()):
-            found |= leaves(value, name)
-        else:
-            found[name] = value
+        plain = {inner: each for inner, each in value.items() if not isinstance(each, dict)}
+        found |= {name: plain} if plain else {}
+        found |= leaves({inner: each for inner, each in value.items() if isinstance(each, dict)}, name)
     return found
 
 
