@@ -128,7 +128,7 @@ def speed(results: dict[str, Any], words: dict[str, str]) -> list[str]:
     for name, figures in results.items():
         told = {key: value for key, value in figures.items() if key not in ("machine", "date")}
         rows = [[key, written(value)] for key, value in told.items() if not isinstance(value, dict)]
-        lines += [f"### {name}", "", *table([words["figure"], words["value"]], rows), ""]
+        lines += [f"### {name}", "", *([*table([words["figure"], words["value"]], rows), ""] if rows else [])]
         cases = leaves({key: value for key, value in told.items() if isinstance(value, dict)})
         names = list(dict.fromkeys(key for case in cases.values() for key in case))
         if cases:
