@@ -89,6 +89,10 @@ def read_texts(
     path = _inner(source)
     found = kind_of(source, kind)
     if path is None or found is None:
+        if str(source).lower().endswith(".zip") and Path(source).is_file():
+            from dougong.data.archives import members_of
+
+            members_of(Path(source))  # which says so where it is no whole zip
         raise UserError(
             str(source), "holds no texts that are read",
             f"give {shown([*ENDINGS, *corpus.ENDINGS, *tagged.ENDINGS[:2]], 8)} files",
