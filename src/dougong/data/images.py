@@ -13,8 +13,32 @@ if TYPE_CHECKING:
 SPLITS = ("train", "val", "test")
 
 
+class PictureSplit:
+    """Samples that are pictures, in a fixed order: what splits of all kinds of pictures answer alike."""
+
+    keys: list[str]
+    places: list[str]
+    loaders: Sequence[Callable[[], np.ndarray]]
+    sizes: list[tuple[int, int]]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def pixels(self, index: int) -> np.ndarray:
+        """A sample's picture, uint8 (h, w, 3), upright and in RGB."""
+        return self.loaders[index]()
+
+    def where(self, index: int) -> str:
+        """Where a sample stands, as "train/cat/3.jpg", "file.parquet:17" or "instances_train.json: 12.jpg"."""
+        return self.places[index]
+
+    def key(self, index: int) -> str:
+        """The hash of a sample's pixels: equal exactly when the pictures are."""
+        return self.keys[index]
+
+
 @dataclass(eq=False)
-class ImageSplit:
+class ImageSplit(PictureSplit):
     """Samples in a fixed order.
 
     Args:
@@ -30,21 +54,6 @@ class ImageSplit:
     places: list[str]
     loaders: Sequence[Callable[[], np.ndarray]]
     sizes: list[tuple[int, int]]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def pixels(self, index: int) -> np.ndarray:
-        """A sample's picture, uint8 (h, w, 3), upright and in RGB."""
-        return self.loaders[index]()
-
-    def where(self, index: int) -> str:
-        """Where a sample stands, as "train/cat/3.jpg" or "file.parquet:17"."""
-        return self.places[index]
-
-    def key(self, index: int) -> str:
-        """The hash of a sample's pixels: equal exactly when the pictures are."""
-        return self.keys[index]
 
 
 @dataclass(eq=False)

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dougong.data.images import most_common
+from dougong.data.images import PictureSplit, most_common
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 @dataclass(eq=False)
-class DetectionSplit:
+class DetectionSplit(PictureSplit):
     """Samples in a fixed order.
 
     Args:
@@ -30,21 +30,6 @@ class DetectionSplit:
     places: list[str]
     loaders: Sequence[Callable[[], np.ndarray]]
     sizes: list[tuple[int, int]]
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-    def pixels(self, index: int) -> np.ndarray:
-        """A sample's picture, uint8 (h, w, 3), upright and in RGB."""
-        return self.loaders[index]()
-
-    def where(self, index: int) -> str:
-        """Where a sample stands, as "instances_train.json: 12.jpg"."""
-        return self.places[index]
-
-    def key(self, index: int) -> str:
-        """The hash of a sample's pixels: equal exactly when the pictures are."""
-        return self.keys[index]
 
 
 @dataclass(eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dougong.data.images import most_common
+from dougong.data.images import PictureSplit, most_common
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ MOST_CLASSES = 255
 
 
 @dataclass(eq=False)
-class MaskSplit:
+class MaskSplit(PictureSplit):
     """Samples in a fixed order.
 
     Args:
@@ -39,24 +39,9 @@ class MaskSplit:
     sizes: list[tuple[int, int]]
     counts: list[list[int]]
 
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def pixels(self, index: int) -> np.ndarray:
-        """A sample's picture, uint8 (h, w, 3), upright and in RGB."""
-        return self.loaders[index]()
-
     def mask(self, index: int) -> np.ndarray:
         """A sample's mask, uint8 (h, w): numbers of classes, and `VOID`."""
         return self.mask_loaders[index]()
-
-    def where(self, index: int) -> str:
-        """Where a sample's picture stands."""
-        return self.places[index]
-
-    def key(self, index: int) -> str:
-        """The hash of a sample's pixels."""
-        return self.keys[index]
 
 
 @dataclass(eq=False)
