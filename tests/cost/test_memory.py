@@ -19,7 +19,8 @@ LOSS_BYTES = 4
 # Convolutions and oneDNN's LSTM work in scratch space of their own, taken from torch's allocator.
 SCRATCH = {"resnet", "textcnn", "lstm", "detr", "dab_detr", "unet"}
 
-# The gradient comes to some of its blocks in another layout than to the first, and is copied there: three calls of 365.
+# Gradients of its convolutions lie pixel by pixel and are copied into the weights' own layout where they are gathered,
+# outside of any block: the copies of a repeated block are not seen, three calls of 365 and 0.3 % of the bytes moved.
 COPIES = ("segformer, bare", True)
 
 
