@@ -47,7 +47,8 @@ STUDIES: dict[str, dict[str, Any]] = {
     "cifar10": {
         "models": ["vit-mini", "resnet-20", "lstm-micro"],
         "data": "cifar10",
-        "budget": "2e12flops",
+        "budget": "5e13flops",
+        "seeds": 1,
         "note": "32x32 pictures, 9,000 to train of a tenth of CIFAR-10; 2,000 to test",
     },
     "tinyshakespeare": {
@@ -118,7 +119,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "bccd": {
         "models": ["dab-detr-micro"],
         "data": "bccd",
-        "budget": "60min",
+        "budget": "20min",
         "settings": {"batch_size": 4, "learning_rate": 5e-4, "ema": 0.998, "weight_decay": 1e-4},
         "seeds": 1,
         "also": "ap50",
@@ -146,7 +147,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "camvid": {
         "models": {"segformer-b0": "segformer-b0", "unet-small": "unet-small"},
         "data": "camvid",
-        "budget": "60min",
+        "budget": "25min",
         "settings": {"batch_size": 8, "learning_rate": 1e-3, "weight_decay": 0.01, "evaluate_every": 230},
         "seeds": 1,
         "also": "pixel_accuracy",
