@@ -21,6 +21,7 @@ _HOME = {
     "save": "interop",
     "Transformer": "architectures.vectors",
     "cost": "cost",
+    "bench": "bench",
     "train": "training",
     "resume": "training",
     "evaluate": "training",

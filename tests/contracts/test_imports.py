@@ -29,8 +29,9 @@ BELOW: dict[str, set[str]] = {
     "explain": {"interop", "tasks"},  # a task says what an explanation points at
     "training": {"tasks", "cost", "interop"},  # a budget of FLOPs needs their number; a run keeps its model for others
     "report": {"training", "explain", "cost", "runtime"},  # it shows what a language model writes
+    "bench": {"cost", "runtime"},
     "web": {"report", "runtime", "interop"},
-    "cli": {"report", "runtime", "interop", "web"},
+    "cli": {"report", "runtime", "interop", "web", "bench"},
 }
 
 

@@ -36,6 +36,7 @@ VERBS = (
     "generate",
     "compare",
     "convert",
+    "bench",
 )
 
 COLUMNS = ("text", "label", "labels_split")

@@ -51,7 +51,7 @@ def cost(
 
         word = one(model or [], "cost")
         config = configuration(word, settings)
-        name = _name(word, config)
+        name = label_of(word, config)
         count, _ = parse(devices)
         sheet = reckon(
             config, batch=batch or count, length=length, train=train, precision=precision, optimizer=optimizer,
@@ -83,7 +83,8 @@ def _without_collecting() -> Iterator[None]:
             gc.enable()
 
 
-def _name(word: str, config: dict[str, Any]) -> str:
+def label_of(word: str, config: dict[str, Any]) -> str:
+    """What a model is called in a table: a folder by its own name."""
     if word.lstrip().startswith("{"):
         return str(config["architecture"])
     return Path(word).resolve().name if Path(word).is_dir() else word

@@ -42,13 +42,13 @@ def measured(device: str, precision: str) -> Rates:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device", "this machine has no GPU that torch can use", "use cpu, or a tabled one such as h100")
-    key = "|".join(map(str, (VERSION, machine(device), torch.__version__, torch.get_num_threads(), precision)))
+    key = key_of(VERSION, device, precision)
     path = cache_folder() / "probe.json"
-    known = _read(path)
-    load = _load()
-    if key not in known or (known[key]["load"] > BUSY and load < known[key]["load"] / 2):
+    known = read_kept(path)
+    load = load_of_cores()
+    if key not in known or calmer(load, known[key]["load"]):
         known[key] = {**asdict(probe(device, precision)), "load": load}
-        _write(path, known)
+        write_kept(path, known)
     names = {field.name for field in fields(Rates)}
     row: dict[str, Any] = {
         name: tuple(map(tuple, value)) if isinstance(value, list) else value for name, value in known[key].items()
@@ -60,7 +60,17 @@ def measured(device: str, precision: str) -> Rates:
     return Rates(**{name: row[name] for name in names})
 
 
-def _load() -> float:
+def key_of(version: int, device: str, what: str) -> str:
+    """Under which a measurement is kept: another machine, torch or number of threads is another measurement."""
+    return "|".join(map(str, (version, machine(device), torch.__version__, torch.get_num_threads(), what)))
+
+
+def calmer(load: float, before: float) -> bool:
+    """Whether what was measured on a busy machine should be measured again, now that it is less so."""
+    return before > BUSY and load < before / 2
+
+
+def load_of_cores() -> float:
     """Processes that ran or waited for each core in the last minute."""
     try:
         return os.getloadavg()[0] / (os.cpu_count() or 1)
@@ -85,7 +95,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dougong"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_kept(path: Path) -> dict[str, Any]:
+    """What earlier measurements wrote; nothing where that cannot be read."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -93,7 +104,7 @@ def _read(path: Path) -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def _write(path: Path, known: dict[str, Any]) -> None:
+def write_kept(path: Path, known: dict[str, Any]) -> None:
     """Keep the probes, where that can be done: a home that cannot be written to only costs time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +156,7 @@ def probe(device: str, precision: str) -> Rates:
     return Rates(
         name=machine(device), kind=device, matmul=reached(matmul), convolution=reached([convolution]),
         attention=reached([attention]), bandwidth=reached(bandwidth), curves=SHARE * curves, overhead=overhead / SHARE,
-        low=MEASURED_LOW, high=MEASURED_HIGH, memory=_memory(device),
+        low=MEASURED_LOW, high=MEASURED_HIGH, memory=memory_of(device),
         basis=f"{SHARE:.0%} of the rates measured on this machine{threads}; models of every kind took {MEASURED_LOW} "
         f"to {MEASURED_HIGH} times what that gives",
     )  # fmt: skip
@@ -183,7 +194,7 @@ def best(run: Callable[[], Any], device: str, seconds: float = 0.08) -> float:
     return min(taken)
 
 
-def _memory(device: str) -> float:
+def memory_of(device: str) -> float:
     """Bytes of the device's memory."""
     if device == "cuda":
         return float(torch.cuda.get_device_properties(0).total_memory)
