@@ -32,6 +32,7 @@ _HOME = {
     "explain": "explain",
     "check": "data",
     "generate": "runtime",
+    "prepare": "runtime",
     "stream": "runtime",
 }
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from dougong.architectures.vectors import Transformer
     from dougong.errors import UserError
     from dougong.interop import load, save
-    from dougong.runtime import generate, stream
+    from dougong.runtime import generate, prepare, stream
 
 
 def __getattr__(name: str) -> Any:

@@ -27,9 +27,9 @@ class Layered(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., first width) to (..., last width)."""
-        for layer in list(self.layers)[:-1]:
+        for layer in self.layers[:-1]:
             x = nn.functional.relu(layer(x))
-        return self.last(x)
+        return self.layers[-1](x)
 
 
 class Detect(nn.Module):

@@ -48,6 +48,10 @@ class Cache:
             self._layers[layer] = Kept(key, value, room, reach)
         return self._layers[layer].append(key, value)
 
+    def known(self, layer: nn.Module) -> Kept | None:
+        """What a layer has kept so far; None before it first wrote."""
+        return self._layers.get(layer)
+
     def remember(self, layer: nn.Module, key: Tensor, value: Tensor, lengths: Tensor | None) -> None:
         """Keep what cross-attention made of the memory, (B, S, G, K), whose rows have ``lengths`` (B,) real tokens."""
         self._memory[layer] = key, value
@@ -113,21 +117,34 @@ class Kept:
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """See `Cache.extend`."""
         new = key.shape[2]
-        if self.used + new > self.room:
-            assert self.reach is not None
+        if self.reach is not None and min(self.used, self.reach) + new > self.room:
+            # a long first text: seen whole, remembered in part
             first = max(0, self.used - self.reach)
-            past = (self.keys[:, :, first : self.used], self.values[:, :, first : self.used])
-            if past[0].shape[2] + new > self.room:  # a long first text: seen whole, remembered in part
-                keys, values = torch.cat((past[0], key), 2), torch.cat((past[1], value), 2)
-                self.used = min(self.reach, keys.shape[2])
-                self._write(0, keys[:, :, keys.shape[2] - self.used :], values[:, :, keys.shape[2] - self.used :])
-                return keys, values
-            self.used -= first
-            self._write(0, past[0].clone(), past[1].clone())
-        self._write(self.used, key, value)
+            keys = torch.cat((self.keys[:, :, first : self.used], key), 2)
+            values = torch.cat((self.values[:, :, first : self.used], value), 2)
+            self.used = min(self.reach, keys.shape[2])
+            self._write(0, keys[:, :, keys.shape[2] - self.used :], values[:, :, keys.shape[2] - self.used :])
+            return keys, values
+        self._write(self.make_room(new), key, value)
         self.used += new
         first = 0 if self.reach is None else max(0, self.used - new - self.reach)
         return self.keys[:, :, first : self.used], self.values[:, :, first : self.used]
+
+    def make_room(self, new: int) -> int:
+        """Have room for so many more columns, and say where the first of them goes: older ones may move to the front.
+
+        Raises:
+            ValueError: there is no room, whatever is forgotten.
+        """
+        if self.used + new > self.room:
+            kept = self.used if self.reach is None else min(self.used, self.reach)
+            if kept + new > self.room:
+                raise ValueError(f"{new} new tokens do not fit beside {kept} in {self.room} columns")
+            first = self.used - kept
+            past = self.keys[:, :, first : self.used].clone(), self.values[:, :, first : self.used].clone()
+            self.used = kept
+            self._write(0, *past)
+        return self.used
 
     def _write(self, place: int, key: Tensor, value: Tensor) -> None:
         self.keys[:, :, place : place + key.shape[2]] = key

@@ -49,7 +49,14 @@ class TokenEmbedding(nn.Module):
             ValueError: types are given and there are none.
         """
         x = nn.functional.embedding(tokens, self.weight)
-        x = x * self.scale if self.scale != 1 else x
+        return self.added(x * self.scale if self.scale != 1 else x, types)
+
+    def added(self, x: Tensor, types: Tensor | None) -> Embedded:
+        """The tokens' vectors (B, L, D) with those of their kinds.
+
+        Raises:
+            ValueError: types are given and there are none.
+        """
         if self.types is None:
             if types is not None:
                 raise ValueError("this model does not tell types of token apart: leave types out")

@@ -1,14 +1,24 @@
-"""Linear layers by the kernel that is fastest for a few rows."""
+"""Linear layers by the kernel that is fastest on this machine for their shape: measured once, and remembered."""
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dougong.heads.language import Tied
+from dougong.machine import cache_folder, processor, remember, remembered
+
+MANY = 256
+"""Rows for which kernels are compared: tokens of a prompt or a batch."""
+VERSION = 1  # of what is measured
+ROUNDS = 7
+GAIN = 0.97  # a kernel takes torch's place if it needs less than this share of its time
 
 
 class FastLinears:
@@ -40,9 +50,95 @@ class FastLinears:
             head.__dict__.pop("multiply", None)
 
 
+class Packed(nn.Module):
+    """A linear layer whose weights lie as oneDNN's kernel reads them; the only copy of them. For inference on the CPU.
+
+    Args:
+        layer: that it takes the place of.
+        rows: tokens that it is packed for.
+    """
+
+    def __init__(self, layer: nn.Linear, rows: int = MANY) -> None:
+        super().__init__()
+        self.in_features, self.out_features, self.bias = layer.in_features, layer.out_features, layer.bias
+        self.weight = packed(layer.weight.detach(), rows)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., F)."""
+        return packed_linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, packed"
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)  # type: ignore[no-untyped-call]
+        destination[f"{prefix}weight"] = self.weight.to_dense(self.weight.dtype)  # type: ignore[no-untyped-call]
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """(..., D) by weights (F, D) to (..., F) through oneDNN."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+def packed(weight: Tensor, rows: int) -> Tensor:
+    """Weights (F, D) in the order in which oneDNN's kernel for so many rows reads them."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+
+
+@torch.library.custom_op("dougong::packed_linear", mutates_args=())
+def packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(..., D) by packed weights of (F, D) to (..., F); a compiler takes it as it is."""
+    return linear(x, weight, bias)
+
+
+@packed_linear.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return x.new_empty((*x.shape[:-1], weight.shape[0]))
+
+
+def gains(layer: nn.Linear, rows: int = MANY) -> bool:
+    """Whether packing a layer pays on this machine."""
+    weight = layer.weight
+    if not _there() or weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.bfloat16):
+        return False
+    seconds = measured(weight.shape[0], weight.shape[1], rows, weight.dtype)
+    return seconds["onednn packed"] < GAIN * seconds["torch"]
+
+
+def measured(n_out: int, n_in: int, rows: int, dtype: torch.dtype) -> dict[str, float]:
+    """Seconds of each kernel for a layer of these sizes on this machine: "torch", "onednn" and "onednn packed".
+
+    They are measured at the first call and kept in the user's cache folder.
+    """
+    path = cache_folder() / "kernels.json"
+    known = remembered(path)
+    name = str(dtype).removeprefix("torch.")
+    machine = f"{VERSION}|{processor()}|{torch.__version__}|{torch.get_num_threads()} threads"
+    shape = f"{rows} x {n_in} by {n_out}, {name}"
+    if shape not in known.get(machine, {}):
+        known.setdefault(machine, {})[shape] = _compare(n_out, n_in, rows, dtype)
+        remember(path, known)
+    found: dict[str, float] = known[machine][shape]
+    return found
+
+
+def _compare(n_out: int, n_in: int, rows: int, dtype: torch.dtype) -> dict[str, float]:
+    with torch.inference_mode():
+        x, weight = torch.randn(rows, n_in).to(dtype), torch.randn(n_out, n_in).to(dtype)
+        ready = packed(weight, rows)
+        kernels: dict[str, Callable[[], Tensor]] = {
+            "torch": lambda: nn.functional.linear(x, weight),
+            "onednn": lambda: linear(x, weight, None),
+            "onednn packed": lambda: linear(x, ready, None),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in kernels}
+        for turn in range(ROUNDS + 1):
+            for name, kernel in kernels.items():
+                start = time.perf_counter()
+                kernel()
+                if turn:
+                    seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def _forward(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
@@ -60,12 +156,13 @@ def _suits(part: nn.Module) -> bool:
 
 @cache
 def _there() -> bool:
-    """Whether this build of torch has the operator, and it computes what it should."""
+    """Whether this build of torch has the operators, and they compute what they should."""
     if not torch.backends.mkldnn.is_available():
         return False
     x, weight, bias = torch.randn(2, 3, 5), torch.randn(4, 5), torch.randn(4)
     try:
         with torch.inference_mode():
-            return torch.allclose(linear(x, weight, bias), nn.functional.linear(x, weight, bias), atol=1e-5)
+            right = nn.functional.linear(x, weight, bias)
+            return all(torch.allclose(linear(x, each, bias), right, atol=1e-5) for each in (weight, packed(weight, 6)))
     except (RuntimeError, AttributeError, NotImplementedError):
         return False

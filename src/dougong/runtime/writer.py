@@ -17,6 +17,7 @@ from dougong.parts.convolution import Convolution
 from dougong.parts.masks import looks_ahead
 from dougong.parts.positions import Learned
 from dougong.parts.recurrence import Recurrence
+from dougong.runtime.native import Captured, NotCaptured, native
 
 DECODERS = "give a decoder with a language head, as gpt2, llama or t5"
 
@@ -50,6 +51,8 @@ class Writer:
         self.n_vocabulary = int(config["vocab_size"])
         self.device = next(model.parameters()).device
         self.cache = Cache(1)
+        self.captured: Captured | None = None
+        self.reason = ""  # why a step goes through the model's modules, where it does
 
     @property
     def reads(self) -> bool:
@@ -92,25 +95,46 @@ class Writer:
             self.cache = Cache(longest + room - 1)  # the last token is written and not read
             hidden = self.stack(model.embedding(tokens).x, lengths=lengths, cache=self.cache)
             hidden = hidden[torch.arange(len(prompts), device=self.device), lengths - 1][:, None]
-        return self._scores(hidden)
+        return self._scores(hidden)[:, -1]
 
     def step(self, tokens: Tensor) -> Tensor:
         """One more token (B,) for each row: the scores (B, V) of the next."""
+        return self.steps(tokens[:, None])[:, -1]
+
+    def steps(self, tokens: Tensor) -> Tensor:
+        """Several more tokens (B, L) for each row: the scores (B, L, V) after each of them, float32."""
+        captured = self._capture()
+        if captured is not None and captured.takes(self.cache, tokens.shape[1]):
+            return captured.step(tokens, self.cache)[..., : self.n_vocabulary]
         model = self.model
         embedding = model.target_embedding if isinstance(model, EncoderDecoder) else model.embedding
-        return self._scores(self.stack(embedding(tokens[:, None]).x, cache=self.cache))
+        return self._scores(self.stack(embedding(tokens).x, cache=self.cache))
+
+    def _capture(self) -> Captured | None:
+        """The step as a program of our own kernels, where there are some and the model's parts are known to them."""
+        if self.reason or (self.captured is not None and self.captured.end >= self.cache.max_length):
+            return self.captured
+        kernels = native() if self.device.type == "cpu" else None
+        if kernels is None:
+            self.reason = "there are no kernels of our own here"
+            return None
+        try:
+            self.captured = Captured(self.model, kernels, self.cache.max_length)
+        except NotCaptured as part:
+            self.captured, self.reason = None, f"no kernel of our own stands for {part}"
+        return self.captured
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows of the batch, in this order."""
         self.cache.reorder(rows)
 
     def _scores(self, hidden: Tensor) -> Tensor:
-        """Of the one last hidden state of each row, (B, 1, D); a table may hold more rows than there are tokens."""
+        """Of hidden states (B, L, D): (B, L, V), float32."""
         assert self.model.head is not None
         scores = self.model.head(hidden, None)
         if scores.dim() != 3 or scores.shape[-1] != self.n_vocabulary:
             raise UserError(self.name, "does not write: its head scores no tokens", DECODERS)
-        return scores[:, -1].float()
+        return scores.float()
 
 
 def _looks_ahead(part: nn.Module) -> bool:

@@ -1,0 +1,377 @@
+"""A decoder's step as a program: its parts are walked once, and each becomes a few operations of step.cpp.
+
+What is captured are the parts that decoders of today are made of; a model with any other part is refused by name, and
+goes on as it did, through its modules. Nothing is decided by a model's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dougong.frames.branch import Add, Block, Branch
+from dougong.frames.model import Model
+from dougong.frames.stack import Stack
+from dougong.heads.language import Capped, Project, Tied
+from dougong.parts.attention import Attention, NormalisedHeads, SoftCap
+from dougong.parts.cache import Cache
+from dougong.parts.embeddings import TokenEmbedding
+from dougong.parts.feedforward import Activation, FeedForward, GatedFeedForward
+from dougong.parts.masks import Causal, Window, reach
+from dougong.parts.norms import LayerNorm, RMSNorm
+from dougong.parts.positions import Places, Positions
+from dougong.runtime.native.compiling import TYPES, Native
+from dougong.runtime.quantised import KIND, Codes, Quantised, QuantisedEmbedding, QuantisedHead
+
+# Kinds of operation and of activation, as in step.cpp.
+EMBED, PLACE, RMS, LAYER, LINEAR, ATTEND, ACTIVATE, GATE, ADD, CAP = range(10)
+ACTIVATIONS = {"relu": 1, "gelu": 2, "gelu_tanh": 3, "gelu_quick": 4, "silu": 5, "tanh": 6, "sigmoid": 7}
+
+OP = np.dtype(
+    [(name, np.int32) for name in ("kind", "type", "width", "inner", "choice", "flag", "heads", "groups")]
+    + [(name, np.float32) for name in ("eps", "factor", "cap", "rest")]
+    + [(name, np.int64) for name in ("weight", "scale", "bias", "more", "source", "in2", "in3", "out")]
+    + [(name, np.int64) for name in ("query_norm", "key_norm", "layer", "reach")]
+    + [(name, np.int32) for name in ("rotary", "interleaved", "layer_norm", "wait")],
+    align=True,
+)
+LAYERS = np.dtype([(name, np.int64) for name in ("keys", "values", "room", "place", "begun", "type")])
+STATE = np.dtype(
+    [(name, np.int64) for name in ("batch", "length", "past", "tokens", "starts", "layers", "scores", "n_scores")]
+)
+LONGEST = 32
+"""New tokens of a row that one step may hold."""
+
+
+class NotCaptured(Exception):
+    """The model has a part that no operation stands for."""
+
+
+@dataclass
+class Buffer:
+    """What an operation reads or writes: ``width`` values for each token. Args: number: which one it is."""
+
+    number: int
+    width: int
+
+
+class Captured:
+    """A decoder's step, captured.
+
+    Args:
+        model: on the CPU, with weights of float32, bfloat16 or whole numbers.
+        native: the kernels.
+        end: tokens that a text may hold.
+
+    Raises:
+        NotCaptured: it has a part that cannot be.
+    """
+
+    def __init__(self, model: nn.Module, native: Native, end: int) -> None:
+        if type(model) is not Model or type(model.body) is not Stack:
+            raise NotCaptured(type(model).__name__)
+        for part in model.modules():
+            if part._forward_hooks or part._forward_pre_hooks:
+                if part is not model:
+                    raise NotCaptured(f"hooks on {type(part).__name__}")
+        self.native, self.end = native, end
+        self.held: list[Tensor] = []  # what the program points to
+        self.ops: list[dict[str, Any]] = []
+        self.buffers: list[Buffer] = []
+        self.layers: list[Attention] = []
+        stack = model.body
+        self.stream = self._buffer(_width(model.embedding))
+        self._embed(model.embedding)
+        self.tables: dict[str, tuple[int, int, int, bool]] = {}
+        for kind, part in stack.positions.items():
+            self._position(kind, part)
+        self._in_place(stack.before, self.stream)
+        for block in stack.blocks:
+            self._block(block)
+        self._in_place(stack.after, self.stream)
+        self.scores = self._head(model.head)
+        self.program = np.zeros(len(self.ops), OP)
+        assert self.program.itemsize == native.sizes(0) and LAYERS.itemsize == native.sizes(1)
+        assert STATE.itemsize == native.sizes(2)
+        for number, op in enumerate(self.ops):
+            for name, value in op.items():
+                self.program[name][number] = value.number if isinstance(value, Buffer) else value
+        self.spaces: list[Tensor] = []
+        self.capacity = 0
+        self.table = np.zeros(len(self.layers), LAYERS)
+        self.state = np.zeros(1, STATE)
+
+    def step(self, tokens: Tensor, cache: Cache) -> Tensor:
+        """New tokens (B, L) after those that the cache holds: scores (B, L, V), float32.
+
+        Args:
+            tokens: of each row.
+            cache: which has read the prompts; it grows by L.
+        """
+        batch, length = tokens.shape
+        threads = torch.get_num_threads()
+        self._fit(batch * length)
+        tokens = tokens.contiguous()
+        starts = None if cache.starts is None else cache.starts.contiguous()
+        longest = 0
+        for number, layer in enumerate(self.layers):
+            kept = cache.known(layer)
+            assert kept is not None
+            place = kept.make_room(length)
+            self.table[number] = (
+                kept.keys.data_ptr(), kept.values.data_ptr(), kept.room, place, cache.length - place,
+                TYPES[kept.keys.dtype],
+            )  # fmt: skip
+            kept.used += length
+            longest = max(longest, kept.used)
+        scratch = torch.empty(threads * longest)
+        self.state[0] = (
+            batch, length, cache.length, tokens.data_ptr(), 0 if starts is None else starts.data_ptr(),
+            self.table.ctypes.data, scratch.data_ptr(), longest,
+        )  # fmt: skip
+        self.native.run(self.program.ctypes.data, len(self.program), self.state.ctypes.data, threads)
+        cache.advance(length)
+        found = self.spaces[self.scores.number][: batch * length * self.scores.width]
+        return found.view(batch, length, self.scores.width).clone()
+
+    def takes(self, cache: Cache, length: int) -> bool:
+        """Whether a step of ``length`` new tokens can go on from the cache."""
+        return length <= LONGEST and all(
+            (kept := cache.known(layer)) is not None
+            and kept.keys.dtype in TYPES
+            and (kept.reach is None or length <= kept.reach + 1)
+            for layer in self.layers
+        )
+
+    # Where values lie.
+
+    def _buffer(self, width: int) -> Buffer:
+        self.buffers.append(Buffer(len(self.buffers), width))
+        return self.buffers[-1]
+
+    def _fit(self, rows: int) -> None:
+        """Make the buffers large enough for so many tokens, and point the program to them."""
+        if rows <= self.capacity:
+            return
+        self.capacity = rows
+        self.spaces = [torch.empty(rows * buffer.width) for buffer in self.buffers]
+        places = [space.data_ptr() for space in self.spaces]
+        for number, op in enumerate(self.ops):
+            for name in ("source", "in2", "in3", "out"):
+                if name in op:
+                    self.program[name][number] = places[op[name].number]
+
+    def _pointer(self, tensor: Tensor | None) -> int:
+        """Of a tensor that is kept as it is."""
+        if tensor is None:
+            return 0
+        if tensor.device.type != "cpu" or not tensor.is_contiguous():
+            raise NotCaptured(f"a weight on {tensor.device.type}")
+        self.held.append(tensor)
+        return tensor.data_ptr()
+
+    def _float(self, tensor: Tensor | None) -> int:
+        """Of a small tensor's copy in float32."""
+        return 0 if tensor is None else self._pointer(tensor.detach().to(torch.float32, copy=True).contiguous())
+
+    def _emit(self, kind: int, *, wait: bool = True, **fields: Any) -> None:
+        self.ops.append({"kind": kind, "wait": int(wait), **fields})
+
+    # What each part becomes.
+
+    def _embed(self, part: nn.Module) -> None:
+        if type(part) is QuantisedEmbedding:
+            weight = self._codes(part.codes)
+        elif type(part) is TokenEmbedding:
+            weight = self._plain(part.weight)
+        else:
+            raise NotCaptured(type(part).__name__)
+        types = self._float(part.types[0]) if part.types is not None else 0
+        self._emit(
+            EMBED,
+            out=self.stream,
+            width=self.stream.width,
+            inner=self.stream.width,
+            factor=part.scale,
+            bias=types,
+            **weight,
+        )
+
+    def _plain(self, weight: Tensor) -> dict[str, Any]:
+        if weight.dtype not in TYPES:
+            raise NotCaptured(f"weights of {weight.dtype}")
+        return {"type": TYPES[weight.dtype], "weight": self._pointer(weight.detach())}
+
+    def _codes(self, codes: Codes) -> dict[str, Any]:
+        return {"type": KIND[codes.bits], "weight": self._pointer(codes.codes), "scale": self._pointer(codes.scale)}
+
+    def _position(self, kind: str, part: nn.Module) -> None:
+        """A table of what is added to the embeddings, one of angles, or neither."""
+        assert isinstance(part, Positions)
+        some = torch.arange(1)
+        if part.bias(some, some) is not None or part.shift(Places(some, 1)) is not None:
+            raise NotCaptured(type(part).__name__)
+        places = Places(torch.arange(self.end), self.end)
+        added, turned = part.embedding(places), part.rotation(places)
+        if added is not None:
+            self._emit(PLACE, out=self.stream, width=self.stream.width, weight=self._float(added))
+        if turned is not None:
+            self.tables[kind] = (
+                self._float(turned.cos), self._float(turned.sin), 2 * turned.cos.shape[-1], turned.interleaved
+            )  # fmt: skip
+
+    def _in_place(self, part: nn.Module, buffer: Buffer) -> None:
+        """A norm of the values in a buffer, or nothing."""
+        if type(part) is nn.Sequential:
+            for each in part:
+                self._in_place(each, buffer)
+        elif type(part) not in (nn.Identity, nn.Dropout):
+            self._norm(part, buffer, buffer)
+
+    def _norm(self, part: nn.Module, source: Buffer, target: Buffer) -> None:
+        if type(part) is RMSNorm:
+            weight, bias, kind = part.weight + part.offset, None, RMS
+        elif type(part) is LayerNorm and len(part.normalized_shape) == 1:
+            weight, bias, kind = part.weight, part.bias, LAYER
+        else:
+            raise NotCaptured(type(part).__name__)
+        self._emit(
+            kind, source=source, out=target, width=source.width, eps=part.eps, weight=self._float(weight),
+            bias=self._float(bias),
+        )  # fmt: skip
+
+    def _linear(self, part: nn.Module, source: Buffer, target: Buffer | None = None, wait: bool = True) -> Buffer:
+        """A linear layer into a new buffer; with ``target``, its answer is added to what that holds."""
+        if type(part) is Quantised:
+            weight = self._codes(part.codes)
+        elif type(part) is nn.Linear:
+            weight = self._plain(part.weight)
+        else:
+            raise NotCaptured(type(part).__name__)
+        out = target or self._buffer(part.out_features)
+        self._emit(
+            LINEAR, wait=wait, source=source, out=out, width=part.out_features, inner=part.in_features,
+            bias=self._float(part.bias), flag=int(target is not None), **weight,
+        )  # fmt: skip
+        return out
+
+    def _block(self, block: nn.Module) -> None:
+        if type(block) is not Block:
+            raise NotCaptured(type(block).__name__)
+        for branch in block.children():
+            if type(branch) is not Branch or type(branch.residual) is not Add or branch.residual.shortcut is not None:
+                raise NotCaptured(type(branch).__name__)
+            source = self.stream
+            if type(branch.before) is not nn.Identity:
+                source = self._buffer(self.stream.width)
+                self._norm(branch.before, self.stream, source)
+            # the last linear layer adds to the stream by itself, unless something comes between
+            straight = type(branch.inside) is nn.Identity and branch.residual.scale is None
+            target = self.stream if straight else None
+            answer = self._body(branch.body, source, target, block.kind or "all")
+            if not straight:
+                self._in_place(branch.inside, answer)
+                self._emit(
+                    ADD, source=answer, out=self.stream, width=self.stream.width,
+                    weight=self._float(branch.residual.scale),
+                )  # fmt: skip
+            self._in_place(branch.after, self.stream)
+
+    def _body(self, body: nn.Module, source: Buffer, target: Buffer | None, kind: str) -> Buffer:
+        known: dict[type, Callable[..., Buffer]] = {
+            Attention: self._attention, FeedForward: self._feed_forward, GatedFeedForward: self._gated,
+        }  # fmt: skip
+        if type(body) not in known:
+            raise NotCaptured(type(body).__name__)
+        return known[type(body)](body, source, target, kind)
+
+    def _feed_forward(self, body: FeedForward, source: Buffer, target: Buffer | None, kind: str) -> Buffer:
+        if body.mix is not None:
+            raise NotCaptured(type(body.mix).__name__)
+        up = self._linear(body.up, source, wait=False)
+        self._emit(ACTIVATE, source=up, out=up, width=up.width, choice=_choice(body.activation))
+        return self._linear(body.down, up, target)
+
+    def _gated(self, body: GatedFeedForward, source: Buffer, target: Buffer | None, kind: str) -> Buffer:
+        gate = self._linear(body.gate, source, wait=False)
+        up = self._linear(body.up, source, wait=False)
+        self._emit(
+            GATE, source=gate, in2=up, out=gate, width=gate.width, choice=_choice(body.activation)
+        )  # fmt: skip
+        return self._linear(body.down, gate, target)
+
+    def _attention(self, body: Attention, source: Buffer, target: Buffer | None, kind: str) -> Buffer:
+        kinds = {type(part) for part in body.mask.parts()}
+        if body.cross or not kinds <= {Causal, Window} or Causal not in kinds:
+            raise NotCaptured("attention that does more than look back")
+        query = self._linear(body.query, source, wait=False)
+        key = self._linear(body.key, source, wait=False)
+        value = self._linear(body.value, source)
+        width = query.width // body.n_heads
+        mixed = self._buffer(query.width)
+        cosines, sines, rotary, interleaved = self.tables.get(kind) or self.tables.get("all") or (0, 0, 0, False)
+        far = reach(body.mask)
+        norms: dict[str, Any] = {}
+        if body.heads is not None:
+            norms = self._norms_of_heads(body.heads)
+        if body.scores is not None and type(body.scores) is not SoftCap:
+            raise NotCaptured(type(body.scores).__name__)
+        self._emit(
+            ATTEND, source=query, in2=key, in3=value, out=mixed, width=width, heads=body.n_heads,
+            groups=body.n_kv_heads, factor=body.scale if body.scale is not None else width**-0.5,
+            cap=body.scores.cap if body.scores is not None else 0.0, layer=len(self.layers),
+            reach=-1 if far is None else far, scale=cosines, more=sines, rotary=rotary, interleaved=int(interleaved),
+            **norms,
+        )  # fmt: skip
+        self.layers.append(body)
+        return self._linear(body.output, mixed, target)
+
+    def _norms_of_heads(self, heads: nn.Module) -> dict[str, Any]:
+        query, key = getattr(heads, "query", None), getattr(heads, "key", None)
+        if type(heads) is not NormalisedHeads or type(query) is not RMSNorm or type(key) is not RMSNorm:
+            raise NotCaptured(type(heads).__name__)
+        if query.eps != key.eps:
+            raise NotCaptured("norms of queries and keys that differ")
+        both = {"query_norm": query, "key_norm": key}
+        return {"eps": key.eps, **{name: self._float(norm.weight + norm.offset) for name, norm in both.items()}}
+
+    def _head(self, head: nn.Module | None) -> Buffer:
+        if type(head) is Capped and type(head.cap) is SoftCap:
+            scores = self._head(head.head)
+            self._emit(CAP, source=scores, out=scores, width=scores.width, cap=head.cap.cap)
+            return scores
+        if type(head) is Project:
+            return self._linear(head.linear, self.stream)
+        source = self.stream
+        if isinstance(head, Tied | QuantisedHead) and head.scale != 1:
+            source = self._buffer(self.stream.width)
+            self._emit(CAP, source=self.stream, out=source, width=source.width, factor=head.scale)
+        if type(head) is QuantisedHead:
+            weight, count, bias = self._codes(head.codes), head.codes.shape[0], head.bias
+        elif type(head) is Tied:
+            weight, count, bias = self._plain(head.weight), head.weight.shape[0], head.bias
+        else:
+            raise NotCaptured(type(head).__name__)
+        scores = self._buffer(count)
+        self._emit(LINEAR, source=source, out=scores, width=count, inner=source.width, bias=self._float(bias), **weight)
+        return scores
+
+
+def _width(part: nn.Module) -> int:
+    if type(part) is QuantisedEmbedding:
+        return part.codes.shape[1]
+    if type(part) is TokenEmbedding:
+        return int(part.weight.shape[1])
+    raise NotCaptured(type(part).__name__)
+
+
+def _choice(part: nn.Module) -> int:
+    name = part.name if type(part) is Activation else type(part).__name__
+    if name not in ACTIVATIONS:
+        raise NotCaptured(name)
+    return ACTIVATIONS[name]

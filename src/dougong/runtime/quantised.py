@@ -1,0 +1,147 @@
+"""Weights of 8 or 4 bits: whole numbers, 32 of which share a scale. They are read as they lie; sums are float32.
+
+Only weights are rounded, not what flows through the model. The scale of a group is the one that the group's largest
+weight asks for, or a smaller one where the squared error is less (as in Frantar et al. 2022, section 4, without
+their second-order correction). It is kept in bfloat16, and weights are rounded by the scale that is kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dougong.parts.embeddings import Embedded, TokenEmbedding
+
+GROUP = 32
+TOP = {8: 127, 4: 8}  # the largest whole number: of 4 bits -8 is one, so a group's largest weight is put there
+KIND = {8: 2, 4: 3}  # the number that step.cpp knows them by
+SHARES = {8: (1.0,), 4: (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)}  # of the largest weight, that are tried
+
+
+class Codes(nn.Module):
+    """A table (N, K) in whole numbers.
+
+    Args:
+        weight: (N, K), K a multiple of 32.
+        bits: 8 or 4.
+    """
+
+    codes: Tensor
+    scale: Tensor
+
+    def __init__(self, weight: Tensor, bits: int) -> None:
+        super().__init__()
+        self.bits, self.shape = bits, tuple(weight.shape)
+        codes, scale = rounded(weight.detach().float(), bits)
+        self.register_buffer("codes", codes)  # int8 (N, K), or uint8 (N, K / 2)
+        self.register_buffer("scale", scale)  # bfloat16 (N, K / 32)
+
+    def table(self, rows: Tensor | None = None) -> Tensor:
+        """The table, or these rows of it, in float32: (N, K) or (..., K)."""
+        codes, scale = (self.codes, self.scale) if rows is None else (self.codes[rows], self.scale[rows])
+        codes = codes.unflatten(-1, (scale.shape[-1], -1))
+        if self.bits == 4:
+            codes = torch.cat((codes & 15, codes >> 4), -1).to(torch.int8) - 8
+        return (codes.float() * scale.float()[..., None]).flatten(-2)
+
+    def multiply(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """(..., K) by the table to (..., N)."""
+        from dougong.runtime.native import native
+
+        kernels = native()
+        if kernels is None or x.device.type != "cpu" or x.dtype != torch.float32 or not x.numel():
+            return nn.functional.linear(x, self.table().to(x), bias)
+        return kernels.multiply(x, self.codes, self.scale, bias, self.shape[0], KIND[self.bits])
+
+    def extra_repr(self) -> str:
+        return f"{self.shape[0]} x {self.shape[1]}, {self.bits} bits"
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        """As the table of floats that it stands for: any program reads it, and rounding it again changes nothing."""
+        destination[prefix.removesuffix("codes.") + "weight"] = self.table()
+
+
+class Quantised(nn.Module):
+    """A linear layer with weights of whole numbers. Args: layer: that it takes the place of; bits: 8 or 4."""
+
+    def __init__(self, layer: nn.Linear, bits: int) -> None:
+        super().__init__()
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.codes, self.bias = Codes(layer.weight, bits), layer.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., K) to (..., N)."""
+        return self.codes.multiply(x, self.bias)
+
+
+class QuantisedEmbedding(TokenEmbedding):
+    """Token vectors of whole numbers. Args: embedding: that it takes the place of; bits: 8 or 4."""
+
+    def __init__(self, embedding: TokenEmbedding, bits: int) -> None:
+        nn.Module.__init__(self)
+        self.vocab_size, self.scale, self.types = embedding.vocab_size, embedding.scale, embedding.types
+        self.codes = Codes(embedding.weight, bits)
+
+    def forward(self, tokens: Tensor, types: Tensor | None = None) -> Embedded:
+        """As `TokenEmbedding`."""
+        x = self.codes.table(tokens)
+        return self.added(x * self.scale if self.scale != 1 else x, types)
+
+
+class QuantisedHead(nn.Module):
+    """Scores by the embedding's own vectors, as `dougong.heads.language.Tied`.
+
+    Args:
+        embedding: whose table is shared.
+        scale: of the hidden states.
+        bias: (V,) of the scores.
+    """
+
+    may_wait = True
+    bias: Tensor | None
+    codes: Codes
+
+    def __init__(self, embedding: QuantisedEmbedding, scale: float, bias: Tensor | None) -> None:
+        super().__init__()
+        # no part of this module: the table is the embedding's, and saved with it
+        self.__dict__["codes"] = embedding.codes
+        self.scale = scale
+        self.register_buffer("bias", bias)
+
+    def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, L, D) to logits (B, L, V)."""
+        return self.codes.multiply(hidden * self.scale if self.scale != 1 else hidden, self.bias)
+
+
+def rounded(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """A table (N, K) of float32 as whole numbers, and the scales (N, K / 32) of its groups.
+
+    Raises:
+        ValueError: K is no multiple of 32.
+    """
+    if weight.shape[-1] % GROUP:
+        raise ValueError(f"rows of {weight.shape[-1]} weights do not divide into groups of {GROUP}")
+    groups = weight.unflatten(-1, (-1, GROUP))
+    place = groups.abs().argmax(-1, keepdim=True)
+    largest = groups.gather(-1, place)
+    top, least = TOP[bits], -(2 ** (bits - 1)) + (bits == 8)
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    for share in SHARES[bits]:
+        # of 4 bits, the side that reaches to -8 is the one of the largest weight
+        tried = (largest.abs() / top if bits == 8 else -largest / top) * share
+        tried = tried.to(torch.bfloat16).float()
+        values = (groups / torch.where(tried == 0, 1.0, tried)).round().clamp(least, 2 ** (bits - 1) - 1)
+        error = ((values * tried - groups) ** 2).sum(-1, keepdim=True)
+        if found:
+            better = error < found[0][0]
+            pairs = zip((error, tried, values), found[0], strict=True)
+            error, tried, values = (torch.where(better, new, old) for new, old in pairs)
+        found = [(error, tried, values)]
+    _, scales, codes = found[0]
+    scale = scales.squeeze(-1).to(torch.bfloat16).contiguous()
+    if bits == 8:
+        return codes.to(torch.int8).flatten(-2).contiguous(), scale
+    nibbles = (codes + 8).to(torch.uint8)
+    return (nibbles[..., : GROUP // 2] | nibbles[..., GROUP // 2 :] << 4).flatten(-2).contiguous(), scale

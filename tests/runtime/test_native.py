@@ -1,0 +1,168 @@
+"""Our own kernels, against torch; a step of a decoder as a program, against the same step through its modules."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.numbers import assert_different, assert_equal_to_rounding, shake
+from support.small import VARIANTS, built
+from torch import nn
+
+from dougong.parts.cache import Cache
+from dougong.runtime.native import Captured, NotCaptured, compiling, native
+from dougong.runtime.native.compiling import OFF
+from dougong.runtime.quantised import KIND, Codes
+from dougong.runtime.writer import Writer
+
+KERNELS = native()
+pytestmark = pytest.mark.skipif(KERNELS is None, reason="needs a C++ compiler")
+
+WRITERS = {
+    name: config for name, config in VARIANTS.items()
+    if config["architecture"] in ("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma2")
+    and config.get("head", "causal-language") == "causal-language"
+}  # fmt: skip
+PROMPTS = [[3, 5, 7, 2], [4, 6], [8, 1, 2]]
+
+
+def writer_of(name: str, dtype: torch.dtype = torch.float32, **changes: object) -> Writer:
+    model = shake(built(name, **changes))
+    return Writer(model.to(dtype))
+
+
+def slow(writer: Writer) -> Writer:
+    """One that goes through the model's modules."""
+    writer.reason = "asked for"
+    return writer
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 9])
+@pytest.mark.parametrize("sizes", [(1, 1), (7, 40), (13, 64), (64, 96), (5, 259)])
+def test_products_equal_torchs(rows: int, sizes: tuple[int, int]) -> None:
+    assert KERNELS is not None
+    n_out, inner = sizes
+    x, weight, bias = torch.randn(2, rows, inner), torch.randn(n_out, inner), torch.randn(n_out)
+    right = nn.functional.linear(x.double(), weight.double(), bias.double()).float()
+    assert_equal_to_rounding(KERNELS.multiply(x, weight, None, bias, n_out, 0), right)
+    half = weight.bfloat16()
+    right = nn.functional.linear(x.double(), half.double()).float()
+    assert_equal_to_rounding(KERNELS.multiply(x, half, None, None, n_out, 1), right)
+    if n_out > 1:
+        assert_different(KERNELS.multiply(x, half.roll(1, 0).contiguous(), None, None, n_out, 1), right)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("rows", [1, 3, 6])
+def test_products_of_whole_numbers_equal_those_of_the_floats_they_stand_for(bits: int, rows: int) -> None:
+    assert KERNELS is not None
+    codes = Codes(torch.randn(11, 96), bits)
+    x = torch.randn(rows, 96)
+    right = (x.double() @ codes.table().double().T).float()
+    assert_equal_to_rounding(KERNELS.multiply(x, codes.codes, codes.scale, None, 11, KIND[bits]), right)
+    assert_different(KERNELS.multiply(x, codes.codes, codes.scale.roll(1, 0).contiguous(), None, 11, KIND[bits]), right)
+
+
+@pytest.mark.parametrize("name", list(WRITERS))
+def test_a_captured_step_equals_the_one_through_the_modules(name: str) -> None:
+    """Prompts of unequal lengths, windows that are left behind, rows that leave and come twice, several tokens."""
+    ours, theirs = writer_of(name), slow(writer_of(name))
+    theirs.model.load_state_dict(ours.model.state_dict())
+    with torch.inference_mode():
+        ours.begin(PROMPTS, 8), theirs.begin(PROMPTS, 8)
+        for step in range(4):
+            tokens = torch.tensor([1, 5, 9]) + step
+            assert_equal_to_rounding(ours.step(tokens), theirs.step(tokens))
+            if step == 1:
+                for writer in (ours, theirs):
+                    writer.keep(torch.tensor([2, 0, 0]))
+        several = torch.tensor([[1, 2], [3, 4], [5, 6]])
+        found, right = ours.steps(several), theirs.steps(several)
+        assert ours.captured is not None and theirs.captured is None
+        assert_equal_to_rounding(found, right)
+        assert_different(found[:, 1], right[:, 0])
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_a_captured_step_in_bfloat16_is_nearer_to_the_truth_than_the_modules(name: str) -> None:
+    """It keeps what flows between layers in float32."""
+    ours, theirs = writer_of(name, torch.bfloat16), slow(writer_of(name, torch.bfloat16))
+    theirs.model.load_state_dict(ours.model.state_dict())
+    truth = slow(Writer(built(name).float()))
+    truth.model.load_state_dict({key: value.float() for key, value in ours.model.state_dict().items()})
+    apart = {}
+    with torch.inference_mode():
+        for which, writer in (("ours", ours), ("theirs", theirs), ("truth", truth)):
+            writer.begin(PROMPTS, 6)
+            apart[which] = torch.stack([writer.step(torch.tensor([1, 5, 9]) + step) for step in range(4)])
+    assert ours.captured is not None
+    errors = {which: float((apart[which] - apart["truth"]).norm()) for which in ("ours", "theirs")}
+    assert 0 < errors["ours"] <= errors["theirs"]
+
+
+def test_long_texts_need_more_room_and_get_it() -> None:
+    writer, through = writer_of("llama", max_length=400), slow(writer_of("llama", max_length=400))
+    through.model.load_state_dict(writer.model.state_dict())
+    with torch.inference_mode():
+        for count in (3, 200):  # the second batch is longer than what was captured for
+            prompts = [[index % 17 for index in range(count)]]
+            writer.begin(prompts, 3), through.begin(prompts, 3)
+            assert_equal_to_rounding(writer.step(torch.tensor([4])), through.step(torch.tensor([4])))
+
+
+@pytest.mark.parametrize(("name", "part"), [("mixtral", "Experts"), ("t5", "EncoderDecoder"), ("gru that writes", "")])
+def test_what_has_no_kernel_is_named_and_goes_through_its_modules(name: str, part: str) -> None:
+    writer = Writer(shake(built(name)), start=0)
+    with torch.inference_mode():
+        writer.begin(PROMPTS, 4)
+        assert writer.step(torch.tensor([1, 5, 9])).isfinite().all()
+    assert writer.captured is None and part in writer.reason and writer.reason
+
+
+def test_hooks_and_rewritten_layers_are_not_passed_by() -> None:
+    assert KERNELS is not None
+    model = built("llama")
+    Captured(model, KERNELS, 8)
+    handle = model.body.blocks[0].register_forward_hook(lambda *_: None)
+    with pytest.raises(NotCaptured, match="hooks"):
+        Captured(model, KERNELS, 8)
+    handle.remove()
+    model.body.blocks[0].attention.body.query = nn.Sequential(model.body.blocks[0].attention.body.query)
+    with pytest.raises(NotCaptured, match="Sequential"):
+        Captured(model, KERNELS, 8)
+
+
+def test_without_a_compiler_torch_takes_over_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compiling._made.cache_clear()
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
+    assert native() is None and native() is None
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "no C++ compiler" in said
+    compiling._made.cache_clear()
+
+
+def test_a_broken_compiler_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: object
+) -> None:
+    compiling._made.cache_clear()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: "/bin/false")
+    assert native() is None
+    assert "false refuses step.cpp" in capsys.readouterr().err
+    compiling._made.cache_clear()
+
+
+def test_it_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(OFF, "0")
+    assert native() is None
+
+
+def test_a_full_cache_says_so() -> None:
+    cache = Cache(2)
+    layer = nn.Identity()
+    cache.extend(layer, torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4))
+    kept = cache.known(layer)
+    assert kept is not None and cache.known(nn.Identity()) is None
+    with pytest.raises(ValueError, match="1 new tokens do not fit beside 2"):
+        kept.make_room(1)
