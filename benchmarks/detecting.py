@@ -3,7 +3,8 @@
 python benchmarks/detecting.py [--batch 2] [--rounds 5] [--height 256] [--width 320] [--layers 2 2 2 2]
 
 A training step is the forward pass, the losses of all layers with their matching, the backward pass and AdamW. Both
-models hold the same weights; their answers are compared before anything is timed.
+models hold the same weights; their answers are compared before anything is timed. Ours looks at pictures as `dougong
+predict` and `evaluate` do, with convolutions prepared once ("inference"), and as a plain call ("plain call").
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from record import in_turns, ratio, record
 
 import dougong as dg
 from dougong.heads.matching import SetLoss
+from dougong.runtime.convolving import FastPictures
 
 CLASSES, OBJECTS = 20, 8
 
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--height", type=int, default=256)
     parser.add_argument("--width", type=int, default=320)
+    parser.add_argument("--dry", action="store_true", help="print only")
     parser.add_argument("--layers", type=int, nargs="+", default=[2, 2, 2, 2])
     options = parser.parse_args()
     torch.manual_seed(0)
@@ -56,8 +59,12 @@ def main() -> None:
     labels = [{"class_labels": row[:, 0].long(), "boxes": row[:, 1:]} for row in targets]
     for net in (ours, theirs):
         net.eval()
+    fast = FastPictures(ours)
     with torch.no_grad():
-        gap = float((ours(pixels).logits - theirs(pixels).logits).abs().max())
+        right = theirs(pixels).logits
+        gap = float((ours(pixels).logits - right).abs().max())
+        with fast:
+            gap = max(gap, float((ours(pixels).logits - right).abs().max()))
     if gap > 1e-3:
         raise SystemExit(f"the answers differ by {gap:.1e}: nothing to compare")
     loss = SetLoss(CLASSES)
@@ -66,14 +73,23 @@ def main() -> None:
         with torch.no_grad():
             return net(pixels)
 
+    def prepared() -> Any:
+        with fast:
+            return infer(ours)
+
     results: dict[str, Any] = {
         "batch": options.batch, "picture": f"{options.height}x{options.width}",
+        "goal": "ratio at most 1, goal 0.77",
         "parameters": sum(p.numel() for p in ours.parameters()), "largest_gap": gap,
     }  # fmt: skip
-    seconds = in_turns({"ours": lambda: infer(ours), "transformers": lambda: infer(theirs)}, options.rounds)
+    looking = {"ours": prepared, "plain": lambda: infer(ours), "transformers": lambda: infer(theirs)}
+    seconds = in_turns(looking, 3 * options.rounds)
     results["inference"] = ratio(seconds, "ours", "transformers")
+    results["plain call"] = ratio(seconds, "plain", "transformers")
     theirs.config.auxiliary_loss = True
-    optimizers = {name: torch.optim.AdamW(net.parameters(), lr=1e-5) for name, net in (("a", ours), ("b", theirs))}
+    optimizers = {
+        name: torch.optim.AdamW(net.parameters(), lr=1e-5, fused=True) for name, net in (("a", ours), ("b", theirs))
+    }
     for net in (ours, theirs):
         net.train()
 
@@ -85,10 +101,11 @@ def main() -> None:
 
     seconds = in_turns({"ours": lambda: step("a"), "transformers": lambda: step("b")}, options.rounds)
     results["training step"] = ratio(seconds, "ours", "transformers")
-    for name in ("inference", "training step"):
+    for name in ("inference", "plain call", "training step"):
         found = results[name]
         print(f"{name}: {found['ratio']:.3f} of their time ({found['ratio_low']:.3f} to {found['ratio_high']:.3f})")
-    record("detecting", results)
+    if not options.dry:
+        record("detecting", results)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,12 @@ python benchmarks/recommending.py [--users 31013] [--items 23715] [--batches 24]
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import resource
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,29 @@ def steps(task: Any, batches: list[Tensor]) -> dict[str, Callable[[], Any]]:
     return {"dougong": packed, "padded_loop": plain}
 
 
+def given(users: int, items: int) -> tuple[InteractionData, str]:
+    """The data and its name."""
+    folder = os.environ.get("DOUGONG_DATA")
+    if folder and users == 31013:
+        return read_interactions(Path(folder) / "video_games"), "video_games"
+    return made_up(users, items), "made up"
+
+
+def ranking(users: int, items: int) -> dict[str, Any]:
+    """Seconds and memory of ranking all items for all users, in a process that does nothing else."""
+    task = task_for(given(users, items)[0], max_length=LENGTH, recommending={"loss": "binary"})
+    model = dg.build(task.adapt(dg.resolve("sasrec-kang"))[0], seed=0).eval()
+    start, busy = time.perf_counter(), time.process_time()
+    score(model, task, "test")
+    return {
+        "full_ranking_seconds": time.perf_counter() - start,
+        "full_ranking_processor_seconds": time.process_time() - busy,
+        "full_ranking_users": task.size("test"),
+        "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "goal_of_ranking": "under 20 s and 2 GB on 4 cores",
+    }
+
+
 def main() -> None:
     """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -104,15 +129,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--try", dest="trial", action="store_true", help="print, and leave the results as they are")
     options = parser.parse_args()
-    folder = os.environ.get("DOUGONG_DATA")
-    if folder and options.users == 31013:
-        data, name = read_interactions(Path(folder) / "video_games"), "video_games"
-    else:
-        data, name = made_up(options.users, options.items), "made up"
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        ranked = pool.submit(ranking, options.users, options.items).result()
+    data, name = given(options.users, options.items)
     task = task_for(data, max_length=LENGTH, recommending={"loss": "binary"})
     from dougong.training.plan import Plan, lengths_of
 
-    config, _ = task.adapt(dg.resolve("sasrec-kang"))
     batches = Plan(task.size("train"), BATCH, 0, lengths_of(task)).batches(0)[: options.batches]
     seconds = in_turns(steps(task, batches), options.rounds, 1)
     figures: dict[str, Any] = {
@@ -123,13 +145,7 @@ def main() -> None:
     figures["sequences_per_second"] = sequences / figures["dougong_seconds"]
     figures["sequences_per_second_padded"] = sequences / figures["padded_loop_seconds"]
     figures["goal"] = "ratio at most 0.333, three times the sequences a second"
-    model = dg.build(config, seed=0).eval()
-    start = time.perf_counter()
-    score(model, task, "test")
-    figures["full_ranking_seconds"] = time.perf_counter() - start
-    figures["full_ranking_users"] = task.size("test")
-    figures["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    figures["goal_of_ranking"] = "under 20 s and 2 GB on 4 cores"
+    figures |= ranked
     print(figures)
     if not options.trial:
         record("recommending", figures)

@@ -13,11 +13,14 @@ from torch.nn import functional
 from dougong.parts.cache import Cache
 from dougong.parts.context import Context
 from dougong.parts.convolution import (
+    ChannelsLast,
     Convolution,
+    Layers,
     Parallel,
     Subsample,
     basic_convolutions,
     bottleneck_convolutions,
+    convolution,
 )
 from dougong.parts.embeddings import LinearEmbedding, MapEmbedding, PatchEmbedding, TokenEmbedding, pair
 from dougong.parts.feedforward import Activation, FeedForward, feed_forward
@@ -192,3 +195,15 @@ def test_subsample_takes_every_second_pixel_and_adds_empty_channels() -> None:
     x = torch.randn(1, 2, 4, 5)
     y = Subsample(2, 5, 2)(x)
     assert y.shape == (1, 5, 2, 3) and torch.equal(y[:, :2], x[:, :, [0, 2]][..., [0, 2, 4]]) and (y[:, 2:] == 0).all()
+
+
+def test_layers_with_channels_last_give_the_same_laid_out_as_usual() -> None:
+    x = torch.randn(2, 3, 9, 8)
+    plain = Layers(shake(convolution(3, 4, 3, 2, activation=nn.ReLU())), nn.MaxPool2d(3, 2, 1)).eval()
+    turned = ChannelsLast(*plain)
+    assert_equal_to_rounding(turned(x), plain(x))
+    assert turned(x).is_contiguous() and turned.state_dict().keys() == plain.state_dict().keys()
+    seen: list[bool] = []
+    turned[1].register_forward_hook(lambda _, given, __: seen.append(given[0].is_contiguous()))
+    turned(x), plain(x)
+    assert seen == [False, True]

@@ -15,6 +15,7 @@ from dougong.frames.pyramid import Pyramid
 from dougong.heads.classify import Classify, Mean
 from dougong.parts import initial
 from dougong.parts.convolution import (
+    ChannelsLast,
     Layers,
     Norm,
     Subsample,
@@ -29,7 +30,9 @@ STEMS = {
     # a 7x7 convolution and pooling, both by 2, for photographs (table 1)
     "imagenet": (
         4,
-        lambda width, norm: Layers(convolution(3, width, 7, 2, activation=nn.ReLU(), norm=norm), nn.MaxPool2d(3, 2, 1)),
+        lambda width, norm: ChannelsLast(
+            convolution(3, width, 7, 2, activation=nn.ReLU(), norm=norm), nn.MaxPool2d(3, 2, 1)
+        ),
     ),
     # one 3x3 convolution, for pictures of some 32 pixels (section 4.2)
     "small": (1, lambda width, norm: convolution(3, width, 3, activation=nn.ReLU(), norm=norm)),

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from dougong.parts.gaussian import gaussian
 from dougong.parts.grid import as_map, as_tokens
 
+LAID_OUT = torch.contiguous_format
+
 
 def enlarged(masks: Tensor, size: Sequence[int]) -> Tensor:
     """Scores (B, C, h', w') at each pixel of a picture of (h, w), bilinearly; the same where they are of that size."""
@@ -62,13 +64,41 @@ class AllMlp(nn.Module):
 
     def forward(self, maps: Sequence[Tensor], lengths: Tensor | None = None) -> Tensor:
         """Maps (B, C', h, w) to masks (B, C, h, w) of the finest."""
+        joined = self._summed(maps) if self._plain() else self._side_by_side(maps)
+        return self.score(self.dropout(self.norm(joined).relu()))
+
+    def _side_by_side(self, maps: Sequence[Tensor]) -> Tensor:
+        """What is joined, as the paper writes it: (B, D, h, w)."""
         size = maps[0].shape[2:]
         sides = [
             enlarged(as_map(side(as_tokens(each)), (each.shape[2], each.shape[3])), size)
             for side, each in zip(self.sides, maps, strict=True)
         ]
-        joined = self.join(torch.cat(sides[::-1], 1))  # coarsest first, as the published weights have it
-        return self.score(self.dropout(self.norm(joined).relu()))
+        return self.join(torch.cat(sides[::-1], 1))  # coarsest first, as the published weights have it
+
+    def _summed(self, maps: Sequence[Tensor]) -> Tensor:
+        """The same from fewer products: (B, D, h, w).
+
+        Joining is a sum over the maps, and it treats every place alike, as enlarging treats every channel alike with
+        shares that sum to one; so both linear steps of a map can be taken as one, at the places that the map has.
+        """
+        shares = self.join.weight.flatten(1).chunk(len(self.sides), 1)[::-1]
+        total: Tensor | None = None
+        for side, share, each in zip(self.sides, shares, maps, strict=True):
+            assert isinstance(side, nn.Linear)
+            # copies, which begin at a cache line: small products differ in the last bit where loaded weights do not
+            share, weight, bias = (one.clone(memory_format=LAID_OUT) for one in (share, side.weight, side.bias))
+            tokens = F.linear(as_tokens(each), share @ weight, share @ bias)
+            large = enlarged(as_map(tokens, (each.shape[2], each.shape[3])), maps[0].shape[2:])
+            total = large if total is None else total + large
+        assert total is not None
+        return total
+
+    def _plain(self) -> bool:
+        """Whether all linear steps are what they were built as, and no hook waits for what one of them gives."""
+        parts: list[nn.Module] = [self.join, *self.sides]
+        usual = all(type(part) is (nn.Linear if index else nn.Conv2d) for index, part in enumerate(parts))
+        return usual and not any(part._forward_hooks or part._forward_pre_hooks for part in parts)
 
 
 class UpPath(nn.Module):

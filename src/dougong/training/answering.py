@@ -14,6 +14,7 @@ from dougong import console
 from dougong.data.texts.asked import Input
 from dougong.errors import UserError
 from dougong.parts.output import deferring
+from dougong.runtime.convolving import FastPictures
 from dougong.tasks.cutting import cut_of
 from dougong.tasks.task import Batch, Task
 
@@ -111,13 +112,15 @@ def answers(
     Raises:
         UserError: a row that cannot be used, or a source that cannot be read.
     """
-    source = iter(rows)
+    source, fast = iter(rows), FastPictures(model)
     while True:
         chunk, end = _chunk(source, batch_size, skip_bad, tally)
         batch, ready, fault = _prepared(task, chunk, skip_bad, tally)
         end = fault or end
         if batch is not None:
-            yield from _answered(model, task, batch, ready, tally)
+            with fast:
+                found = _answered(model, task, batch, ready, tally)
+            yield from found
         if isinstance(end, UserError):
             raise end
         if end is None:

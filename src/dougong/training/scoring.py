@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from dougong.parts.output import Output, deferring
+from dougong.runtime.convolving import FastPictures
 from dougong.tasks.task import Batch, Metrics, Task
 
 Watcher = Callable[[Output, Batch, "list[str] | None"], None]
@@ -45,15 +46,17 @@ def score(
     if precision == "bfloat16":
         autocast = torch.autocast(torch.device(device).type, torch.bfloat16)
     at_once = min(getattr(task, "at_once", BATCH), max(1, TOKENS // (task.typical_length or 1)))
-    for indices in torch.arange(task.size(split)).split(at_once):
-        batch = task.batch(split, indices, train=False, epoch=0, seed=0).to(device)
-        with autocast, deferring():
-            output = model(*batch.inputs)
-            written = task.write(model, batch, 1 if split == "val" else 4) if hasattr(task, "write") else None
-        metrics.update(output, batch)
-        if written is not None:  # judged by what it writes, not by single tokens
-            metrics.written(written, batch)  # type: ignore[attr-defined]
-        if watch is not None:
-            watch(output, batch, written)
+    fast: Any = FastPictures(model) if precision == "float32" else contextlib.nullcontext()
+    with fast:
+        for indices in torch.arange(task.size(split)).split(at_once):
+            batch = task.batch(split, indices, train=False, epoch=0, seed=0).to(device)
+            with autocast, deferring():
+                output = model(*batch.inputs)
+                written = task.write(model, batch, 1 if split == "val" else 4) if hasattr(task, "write") else None
+            metrics.update(output, batch)
+            if written is not None:  # judged by what it writes, not by single tokens
+                metrics.written(written, batch)  # type: ignore[attr-defined]
+            if watch is not None:
+                watch(output, batch, written)
     model.train(mode)
     return metrics.compute(), metrics

@@ -18,8 +18,8 @@ CUTS = (5, 10)
 """k of HR@k and NDCG@k."""
 SHOWN = 10
 """Items that are recommended to each user where coverage and popularity are measured."""
-CELLS = 2**23
-"""Scores that are held beside those given."""
+CELLS = 2**20
+"""Scores that are looked at together: as many as the caches hold, and no more memory than that beside those given."""
 
 
 def standing(scores: Tensor, true: Tensor, hidden: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
