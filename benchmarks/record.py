@@ -58,13 +58,25 @@ def record(key: str, figures: dict[str, Any], file: str = "speed.json") -> None:
     half.replace(path)
 
 
-def in_turns(candidates: dict[str, Callable[[], Any]], rounds: int, warmup: int = 2) -> dict[str, list[float]]:
-    """Seconds of each candidate, run A B A B ... so that a drift of the machine's speed meets all alike."""
+def in_turns(
+    candidates: dict[str, Callable[[], Any]], rounds: int, warmup: int = 2, most: float | None = None
+) -> dict[str, list[float]]:
+    """Seconds of each candidate, run A B A B ... so that a drift of the machine's speed meets all alike.
+
+    Args:
+        candidates: by name.
+        rounds: of all of them.
+        warmup: rounds before, which are not timed.
+        most: seconds after which no further round begins; two are always done.
+    """
+    end = time.perf_counter() + (most if most is not None else float("inf"))
     for _ in range(warmup):
         for run in candidates.values():
             run()
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(rounds):
+    for turn in range(rounds):
+        if turn >= 2 and time.perf_counter() > end:
+            break
         for name, run in candidates.items():
             start = time.perf_counter()
             run()
