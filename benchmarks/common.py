@@ -54,16 +54,14 @@ def peer(name: str) -> Any:
 
 
 def prepared(model: Any, precision: str, **how: Any) -> Any:
-    """Our model as it would be run: by dougong.prepare where there is one; None where it has no such weights."""
+    """Our model as it would be run; None, with one line, where it cannot be had in that precision here."""
     import dougong
 
-    prepare = getattr(dougong, "prepare", None)
-    if prepare is not None:
-        return prepare(model, precision=precision, **how)
-    if precision in ("float32", "bf16"):
-        return model.to(torch.float32 if precision == "float32" else torch.bfloat16)
-    print(f"{precision}: left out (no dougong.prepare yet)")
-    return None
+    try:
+        return dougong.prepare(model, precision=precision, **how)
+    except dougong.UserError as error:
+        print(f"dougong, {precision}: left out ({error})")
+        return None
 
 
 def random_weights(model: Any, scale: float = 0.05) -> Any:

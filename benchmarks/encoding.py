@@ -146,6 +146,7 @@ def main() -> None:
     given = options(
         __doc__,
         rounds=3,
+        compile={"action": "store_true", "help": "compile our model's blocks"},
         precisions={"nargs": "+", "default": PRECISIONS, "choices": PRECISIONS},
         sentences={"type": int, "default": None, "help": "so many only"},
     )
@@ -163,12 +164,13 @@ def main() -> None:
         transformers.BertConfig(**(sizes if given.quick else {})), add_pooling_layer=False
     ).eval()
     tokens = sum(map(len, rows))
-    figures: dict[str, Any] = {"sentences": len(rows), "mean_tokens": tokens / len(rows), "goal": GOALS}
+    figures: dict[str, Any] = {"sentences": len(rows), "mean_tokens": tokens / len(rows), "compiled": given.compile}
+    figures["goal"] = GOALS
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         theirs.save_pretrained(folder)
         for precision in given.precisions:
-            ours = prepared(dougong.load(folder), precision)
+            ours = prepared(dougong.load(folder), precision, compile=given.compile)
             theirs = theirs.to(torch.float32 if precision == "float32" else torch.bfloat16)
             threads = torch.get_num_threads()
             session = onnx_session(theirs, folder, threads) if precision == "float32" else None

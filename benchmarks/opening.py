@@ -53,11 +53,9 @@ def child(library: str, case: str, folder: str, threads: int, started: float) ->
     if library == "dougong":
         import dougong
 
-        _ = dougong.generate, dougong.load  # imported now
+        _ = dougong.generate, dougong.load, dougong.prepare  # imported now
         imported = time.perf_counter()
-        model = dougong.load(folder)
-        if hasattr(dougong, "prepare"):
-            model = dougong.prepare(model, precision="float32")
+        model = dougong.prepare(dougong.load(folder), precision="float32")
         token = dougong.generate(model, [PROMPT], max_new_tokens=1, end=())[0].tokens[0]
     else:
         import transformers

@@ -23,6 +23,7 @@ def main() -> None:
     """Measure, print, record."""
     given = options(
         __doc__,
+        compile={"action": "store_true", "help": "compile our model's blocks"},
         batch={"type": int, "default": 8},
         precisions={"nargs": "+", "default": PRECISIONS, "choices": PRECISIONS},
     )
@@ -33,14 +34,19 @@ def main() -> None:
     torch.manual_seed(0)
     config = transformers.ViTConfig(**(sizes if given.quick else {}), num_labels=1000)
     theirs = transformers.ViTForImageClassification(config).eval()
-    figures: dict[str, Any] = {"batch": given.batch, "goal": "float32: 2 times Transformers"}
+    figures: dict[str, Any] = {"batch": given.batch, "compiled": given.compile}
+    figures["goal"] = "float32: 2 times Transformers"
     pixels = torch.randn(given.batch, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         theirs.save_pretrained(folder)
         reference = theirs(pixels).logits
         for precision in given.precisions:
             dtype = torch.float32 if precision == "float32" else torch.bfloat16
-            ours, other, seen = prepared(dougong.load(folder), precision), theirs.to(dtype), pixels.to(dtype)
+            ours, other, seen = (
+                prepared(dougong.load(folder), precision, compile=given.compile),
+                theirs.to(dtype),
+                pixels.to(dtype),
+            )
             found = apart(ours(seen).logits, reference)
             if found > (CLOSE if precision == "float32" else 0.05 * float(reference.abs().max())):
                 raise SystemExit(f"{precision}: logits are {found:.2e} apart")

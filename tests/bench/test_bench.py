@@ -46,6 +46,7 @@ def test_a_model_that_writes_is_measured_at_all_it_does() -> None:
     assert len(seen) == steps(TINY, "float32", "cpu")
     for row in found.rows:
         assert 0 < row.low <= row.rate <= row.high and row.rounds >= 3 and row.unit == "tokens"
+        assert row.how == "as loaded" if row.workload.startswith("training") else "float32" in row.how
         assert row.limit is not None and row.share == pytest.approx(row.rate / row.limit)
         assert row.bound == ("memory" if row.workload.startswith("writing") else "matrix")
 
@@ -67,6 +68,14 @@ def test_half_as_wide_weights_may_be_read_twice_as_often() -> None:
     found = bench(TINY, ["float32", "bf16"], device="cpu")
     wide, narrow = (next(row for row in found.rows if row.precision == name) for name in ("float32", "bf16"))
     assert wide.limit is not None and narrow.limit == pytest.approx(2 * wide.limit)
+
+
+def test_whole_numbers_are_measured_where_texts_are_written() -> None:
+    found = bench(TINY, ["int8", "int4"], device="cpu")
+    assert [row.workload.split(",")[0] for row in found.rows] == ["writing"] * 4
+    eight, four = (next(row for row in found.rows if row.precision == name) for name in ("int8", "int4"))
+    assert "8 bits" in eight.how and "4 bits" in four.how
+    assert eight.limit is not None and four.limit is not None and four.limit > eight.limit
 
 
 @pytest.mark.parametrize(

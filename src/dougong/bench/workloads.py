@@ -19,7 +19,8 @@ from dougong.cost import CostSheet, forward_flops
 from dougong.cost.costing import cache_per_token
 from dougong.cost.limits import Limits
 from dougong.cost.passes import loss_of
-from dougong.errors import UserError
+from dougong.runtime import generate, prepare
+from dougong.runtime.preparing import described
 
 PRECISIONS = ("float32", "bf16", "int8", "int4")
 BYTES = {"float32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}  # of a weight; scales and offsets come on top
@@ -45,6 +46,7 @@ class Row:
         moved: bytes for one of these: at least, where texts are written; by the cost sheet elsewhere, caches not
             considered.
         rounds: how many of them.
+        how: what `dougong.prepare` did to the model.
     """
 
     workload: str
@@ -60,6 +62,7 @@ class Row:
     flops: float
     moved: float
     rounds: int
+    how: str
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Workload:
         """
         sheet = self.check(precision, limits.device)
         measures = {"write": self._write, "read": self._read, "train": self._train}
-        seconds = measures[self.kind](precision, limits.device)
+        seconds, how = measures[self.kind](precision, limits.device)
         amount, unit = self._amount()
         if self.kind == "write":
             flops = float(forward_flops(self.config, 1, 1))
@@ -124,7 +127,7 @@ class Workload:
         share = rate / limit if limit else None
         return Row(
             self.label, self.model, precision, unit, rate, rates[0], rates[-1], bound, limit or None, share, flops,
-            moved, len(rates),
+            moved, len(rates), how,
         )  # fmt: skip
 
     def _built(self, device: str) -> nn.Module:
@@ -143,30 +146,28 @@ class Workload:
         keys = cache_per_token(build(self.config, device="meta"), int(max(2.0, width)))
         return flops / 2 * width + self.batch * keys * (PROMPT + NEW / 2)
 
-    def _write(self, precision: str, device: str) -> list[float]:
+    def _write(self, precision: str, device: str) -> tuple[list[float], str]:
         """Seconds of each token, from the first on: reading the prompt is no part of it."""
-        from dougong.runtime import generate
-
-        model = prepared(self._built(device).eval(), precision)
+        model = prepare(self._built(device), precision)  # type: ignore[arg-type]
         numbers = torch.Generator().manual_seed(0)
         prompts = torch.randint(0, self.config["vocab_size"], (self.batch, PROMPT), generator=numbers).tolist()
         moments: list[float] = []
         for count in (2, NEW + 1):  # the first warms up
             moments.clear()
             generate(model, prompts, max_new_tokens=count, end=(), show=lambda _: moments.append(time.perf_counter()))
-        return [b - a for a, b in pairwise(moments)]
+        return [b - a for a, b in pairwise(moments)], described(model)
 
-    def _read(self, precision: str, device: str) -> list[float]:
+    def _read(self, precision: str, device: str) -> tuple[list[float], str]:
         """Seconds of forward passes over samples of one length."""
-        model = prepared(self._built(device).eval(), precision)
-        inputs = _inputs(model, self.batch, self.length, device, precision)
+        model = prepare(self._built(device), precision)  # type: ignore[arg-type]
+        inputs = _inputs(model, self.batch, self.length, device)
         with torch.inference_mode():
-            return [timed(lambda: model(*inputs), device) for _ in _turns()][1:]
+            return [timed(lambda: model(*inputs), device) for _ in _turns()][1:], described(model)
 
-    def _train(self, precision: str, device: str) -> list[float]:
+    def _train(self, precision: str, device: str) -> tuple[list[float], str]:
         """Seconds of steps of AdamW, bf16 by autocast with weights of float32, as everywhere in dougong."""
         model = self._built(device).train()
-        inputs = _inputs(model, self.batch, self.length, device, "float32")
+        inputs = _inputs(model, self.batch, self.length, device)
         loss = _loss(model, inputs, writes(self.config))
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
 
@@ -178,23 +179,7 @@ class Workload:
             found.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
-        return [timed(step, device) for _ in _turns()][1:]
-
-
-def prepared(model: nn.Module, precision: str) -> nn.Module:
-    """A model for inference with weights of a precision.
-
-    Raises:
-        UserError: there are no weights of this precision.
-    """
-    from dougong import runtime
-
-    prepare = getattr(runtime, "prepare", None)
-    if prepare is not None:
-        return prepare(model, precision=precision)
-    if precision in ("int8", "int4"):
-        raise UserError("precision", f"{precision} is not there", "use float32 or bf16")
-    return model.bfloat16() if precision == "bf16" else model
+        return [timed(step, device) for _ in _turns()][1:], described(model)
 
 
 def _loss(model: nn.Module, inputs: tuple[Any, ...], language: bool) -> Callable[[], torch.Tensor]:
@@ -212,12 +197,9 @@ def _loss(model: nn.Module, inputs: tuple[Any, ...], language: bool) -> Callable
     return found
 
 
-def _inputs(model: nn.Module, batch: int, length: int | None, device: str, precision: str) -> tuple[Any, ...]:
-    """The model's own example: numbers of the precision where it reads numbers, and ids where it reads tokens."""
-    example = model.example_inputs(batch, length, device=device)  # type: ignore[operator]
-    if precision == "float32":
-        return example
-    return tuple(each.bfloat16() if each.is_floating_point() else each for each in example)
+def _inputs(model: nn.Module, batch: int, length: int | None, device: str) -> tuple[Any, ...]:
+    """The model's own example."""
+    return model.example_inputs(batch, length, device=device)  # type: ignore[operator]
 
 
 def _turns() -> Iterator[int]:
