@@ -175,6 +175,47 @@ def test_rows_of_which_nothing_can_be_learnt(
     assert said in err and err.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
+def test_check_counts_each_label_of_a_cell(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["check", table, "--text", "body", "--label", "tags"]
+    assert execute([*words, "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["classes"] == {each: {"all": 15} for each in ("a", "a|b", "b", "a|c")}
+    assert "'a|b' is taken for one class; if it is several labels, say --labels-split '|'." in told.err
+    assert execute([*words, "--labels-split", "|", "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["classes"] == {"a": {"all": 45}, "b": {"all": 30}, "c": {"all": 15}}
+    assert "taken for one class" not in told.err
+    assert execute([*words, "--labels-split", "|"]) == 0
+    out = capsys.readouterr().out
+    assert "class  labels" in out and "60 texts, 3 classes, no errors" in out
+    # none is an answer, too, and what check finds whole is trained on
+    odd = Path(table).with_name("odd.csv")
+    odd.write_text(Path(table).read_text() + '60,x,"the body of none",1,\n61,y,"the last, of b and b",1,b|b\n')
+    assert execute(["check", str(odd), *words[2:], "--labels-split", "|", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"]["b"] == {"all": 31}
+    assert execute(["check", str(odd), *words[2:], "--json"]) == 2  # a control: one label a text, and a text has none
+    capsys.readouterr()
+    lists = tmp_path / "lists.jsonl"
+    rows = [{"text": f"text {n}", "labels": [["a"], ["a", "b"], []][n % 3]} for n in range(60)]
+    lists.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert execute(["check", str(lists), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"] == {"a": {"all": 40}, "b": {"all": 20}}
+    broken = tmp_path / "broken.csv"
+    good = "".join(f'text {n},"[""a"", ""{"bc"[n % 2]}""]"\n' for n in range(40))
+    broken.write_text(f"text,labels\n{good}x,[a\n")
+    assert execute(["check", str(broken), "--labels-split", "json"]) == 2
+    assert "broken.csv:42" in capsys.readouterr().out
+    for source, split in ((table, ""), (_tagged(tmp_path), ";")):
+        assert execute(["check", source, "--labels-split", split]) == 2
+        assert capsys.readouterr().err.startswith("--labels-split: ")
+
+
+def _tagged(folder: Path) -> str:
+    file = folder / "a.conll"
+    file.write_text("Ann\tB-per\nwent\tO\n\n" * 30)
+    return str(file)
+
+
 def test_texts_under_several_labels_are_said(tmp_path: Path) -> None:
     from dougong.data import open_data
 

@@ -170,6 +170,10 @@ FAULTS: dict[str, TextFault] = {
     "text of blanks": TextFault({"a.txt": "\n \n"}, "refused", "a.txt", "holds no text"),
     "empty text": in_csv(",positive\n", "empty", "a.csv:42", "has no text", "warning", "drop"),
     "empty side": pair(GERMAN + "\n", ENGLISH + "x\n", "empty", "train.de:41", "empty side", "warning", "drop"),
+    "equal sides": pair(
+        GERMAN + "a house  again\n", ENGLISH + "a house again\n", "equal sides", "train.de:41",
+        "two equal sides", "warning",
+    ),
     "null text": in_jsonl(
         '{"text": null, "label": "positive"}', "empty", "a.jsonl:41", "has no text", "warning", "drop"
     ),

@@ -8,6 +8,7 @@ import typer
 
 from dougong import console
 from dougong.cli.app import Outcome, verb
+from dougong.cli.sharing import LabelsSplit
 from dougong.errors import UserError
 
 MOST_CLASSES = 30
@@ -18,6 +19,7 @@ MOST_CLASSES = 30
     "dougong check digits",
     "dougong check photos/",
     "dougong check reviews.csv --length 512",
+    "dougong check topics.csv --labels-split ';'",
     "dougong check reviews.csv --fix cleaned/",
     "dougong check plays.csv --user listener --item song",
 )
@@ -31,6 +33,7 @@ def check(
     ] = None,
     text: Annotated[str | None, typer.Option(help="The column of the text; guessed by default.")] = None,
     label: Annotated[str | None, typer.Option(help="The column of the label; guessed by default.")] = None,
+    labels_split: LabelsSplit = None,
     task: Annotated[str | None, typer.Option(help="What is to be learnt from texts; read off the data.")] = None,
     length: Annotated[int | None, typer.Option(help="Tokens that a model reads; names longer texts.", min=1)] = None,
     tokenizer: Annotated[
@@ -71,8 +74,11 @@ def check(
     if data != "digits" and not boxed and kind_of(data, kind):
         from dougong.cli.checking import check_texts
 
-        return check_texts(data, limit, fix, kind, text, label, length, tokenizer, encoding)
-    given = {"fix": fix, "text": text, "label": label, "length": length, "tokenizer": tokenizer, "encoding": encoding}
+        return check_texts(data, limit, fix, kind, text, label, length, tokenizer, encoding, labels_split)
+    given = {
+        "fix": fix, "text": text, "label": label, "labels-split": labels_split, "length": length,
+        "tokenizer": tokenizer, "encoding": encoding,
+    }  # fmt: skip
     for option, value in given.items():
         if value is not None:
             raise UserError(f"--{option}", f"is for texts, which {data} does not hold", "leave it out")

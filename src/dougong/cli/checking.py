@@ -22,19 +22,24 @@ FIXES = {"drop": "drops the row", "change": "mends it", "": "leaves it to you"}
 
 def check_texts(
     data: str, limit: int, fix: str | None, kind: str | None, text: str | None, label: str | None, length: int | None,
-    tokenizer: str | None, encoding: str | None,
+    tokenizer: str | None, encoding: str | None, labels_split: str | None = None,
 ) -> dict[str, Any] | Outcome:  # fmt: skip
     """Examine texts, show what was found, and write a cleaned copy where one is asked for."""
     from dougong.data.texts.cleaning import free_folder, where_copied, write_cleaned
     from dougong.data.texts.doctor import examine_texts
+    from dougong.data.texts.several import said_aloud
 
     if fix is not None:
         free_folder(data, fix)
     several = [column.strip() for column in text.strip("[] ").split(",")] if text and text.startswith("[") else text
     asked: dict[str, Any] = {"kind": kind, "text": several, "label": label, "length": length}
+    asked["labels_split"] = labels_split
     asked["tokens"] = _counter(tokenizer) if tokenizer else None
     found = examine_texts(data, encoding=encoding, **asked)
-    for line in found.case.notes if found.case else ():
+    notes = list(found.case.notes) if found.case else []
+    if found.kind == "texts" and labels_split is None:
+        notes += said_aloud(0, 0, 0, list(found.counts), False, data)
+    for line in dict.fromkeys(notes):
         console.note(line)
     _show(data, found, limit, faults=fix is None)
     value = _value(data, found)
@@ -71,7 +76,8 @@ def _show(data: str, found: TextExamination, limit: int, *, faults: bool) -> Non
         ]
         console.table("", ["severity", "kind", "times", "--fix"], rows)
         console.say()
-    show_counts(found.counts, f"{found.unit}s" if found.kind == "texts" else "entities")
+    counted = "labels" if found.several else f"{found.unit}s" if found.kind == "texts" else "entities"
+    show_counts(found.counts, counted)
     if found.roles and found.kind == "texts":
         console.say("read as " + ", ".join(f"{role}: column {name!r}" for role, name in found.roles.items()))
     if found.lengths:

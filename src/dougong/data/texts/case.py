@@ -10,8 +10,12 @@ from dougong.data.listing import Fault
 from dougong.data.names import clean, named_split
 from dougong.data.tagging import broken, recognise, spans, write
 from dougong.data.texts.doctor_rows import judge, warning_of
+from dougong.data.texts.ledger import same
 from dougong.data.texts.lined import PairSheet, TextSheet
+from dougong.data.texts.opened import OpenedSheet
+from dougong.data.texts.several import parted
 from dougong.data.texts.sheets import Row, Sheet, said, type_of
+from dougong.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Looked:
         label: its label, labels or tags, in one text.
         split: "train", "val" or "test"; "" where the source does not say.
         scripts: of its texts.
+        labels: of it, each by itself.
     """
 
     order: int
@@ -33,6 +38,7 @@ class Looked:
     label: str = ""
     split: str = ""
     scripts: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 @dataclass
@@ -47,6 +53,7 @@ class Case:
         scheme: of tags.
         unlabelled: files of val or test none of whose rows has a label.
         notes: what training decides for the user, where its reader was asked.
+        labels_split: the sign between the labels of a cell, where a text may have several.
     """
 
     kind: str
@@ -56,6 +63,7 @@ class Case:
     scheme: str = ""
     unlabelled: set[Path] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    labels_split: str | None = None
 
     @property
     def documents(self) -> bool:
@@ -105,16 +113,26 @@ class Case:
                 row.cells[column] = seen.text
             texts.append(seen.text)
             scripts.append(seen.script)
-        label = self._label(row, sheet, place)
+        labels = self._labels(row, sheet, place)
         sides = texts if self.kind == "pairs" else texts[:1]
         if not all(text.strip() for text in sides) and not self.documents:
-            self._empty(row, place, label, texts)
+            self._empty(row, place, bool(labels), texts)
             return Looked(order, row, split=part)
-        return Looked(order, row, () if row.lost else tuple(texts), label or "", part, tuple(scripts))
+        if len(texts) == 2 and scripts[0] and same(texts[0]) == same(texts[1]) and self._apart(sheet):
+            what = f"has two equal sides: {said(texts[0])}"
+            remedy = "write the other side, or take the row out; a name may be right as it is"
+            row.faults.append(warning_of("equal sides", place, what, remedy, ""))
+        kept = () if row.lost else tuple(texts)
+        return Looked(order, row, kept, ", ".join(labels), part, tuple(scripts), labels)
 
-    def _empty(self, row: Row, place: str, label: str | None, texts: list[str]) -> None:
+    def _apart(self, sheet: Sheet) -> bool:
+        """Whether the two sides of a row should differ: a translation, or a pair that is to be found among others."""
+        scored = isinstance(sheet, OpenedSheet) and any(row.tags for row in sheet.split[:1])
+        return self.kind == "pairs" or (self.kind == "sentences" and not scored)
+
+    def _empty(self, row: Row, place: str, labelled: bool, texts: list[str]) -> None:
         """Say that a row has no text."""
-        nothing = not label and not any(text.strip() for text in texts)
+        nothing = not labelled and not any(text.strip() for text in texts)
         what = "holds nothing at all" if nothing else "has an empty side" if self.kind == "pairs" else "has no text"
         if nothing:  # a label is not missed where there is nothing to label
             row.faults[:] = [fault for fault in row.faults if fault.kind not in ("no label", "split")]
@@ -130,32 +148,38 @@ class Case:
             row.faults.append(Fault(place, what, "write one of these", kind="split", fix="drop"))
         return found or ""
 
-    def _label(self, row: Row, sheet: Sheet, place: str) -> str | None:
-        """The row's label, made clean; None where it has none."""
+    def _labels(self, row: Row, sheet: Sheet, place: str) -> tuple[str, ...]:
+        """The row's labels, made clean: one, or several where a text may have several; none where it has none."""
         column = self.label_column
         if column is None or sheet.path in self.unlabelled:
-            return None
+            return ()
         value = row.cells.get(column)
         names = sheet.classes.get(column)
         if names and isinstance(value, int):  # -1 is how `datasets` marks a row without a label
             value = names[value] if 0 <= value < len(names) else None
         if isinstance(value, list):
-            return ", ".join(sorted(str(each) for each in value))
+            return tuple(sorted(dict.fromkeys(clean(str(each)) for each in value)))
         if isinstance(value, dict):
             what = f"{said(column)} holds an object, not a label"
             row.faults.append(Fault(place, what, "write one word or number", kind="nested"))
-            return None
+            return ()
+        if self.labels_split is not None:
+            try:
+                return tuple(sorted(dict.fromkeys(map(clean, parted(value, self.labels_split, place)))))
+            except UserError as error:
+                row.faults.append(Fault(place, error.what, error.remedy, kind="type", fix="drop"))
+                return ()
         if value is None or not clean(str(value)):
             row.faults.append(
                 Fault(place, "has no label", "fill it in, or take the row out", kind="no label", fix="drop")
             )
-            return None
+            return ()
         tidy = clean(str(value))
         if isinstance(value, str) and tidy != value:
             row.cells[column] = tidy
             what = f"the label {said(tidy)} has blanks around it or characters that nobody sees: {value!a}"
             row.faults.append(warning_of("label", place, what, f"write {said(tidy)}; it is read so", "change"))
-        return tidy
+        return (tidy,)
 
     def _tags(self, order: int, row: Row, sheet: Sheet) -> Looked:
         words, tags, columns = row.cells["words"], row.cells["tags"], row.cells["columns"]

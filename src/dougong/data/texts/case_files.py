@@ -14,6 +14,7 @@ from dougong.data.texts.case import Case
 from dougong.data.texts.decoding import known_codec
 from dougong.data.texts.lined import PairSheet, TaggedSheet, TextSheet
 from dougong.data.texts.opened import OpenedSheet
+from dougong.data.texts.several import usual_column
 from dougong.data.texts.sheets import Sheet, said
 from dougong.data.texts.table_sheets import CsvSheet, open_sheet
 from dougong.errors import UserError
@@ -24,7 +25,7 @@ GUESSED_FROM = 2000
 
 def open_case(
     source: str | Path, kind: str | None = None, text: str | Sequence[str] | None = None, label: str | None = None,
-    codec: str | None = None,
+    codec: str | None = None, labels_split: str | None = None,
 ) -> Case:  # fmt: skip
     """The files of a source and what their columns are.
 
@@ -34,19 +35,23 @@ def open_case(
         text: the column of the text, or two.
         label: the column of the label; of pairs, of what is written.
         codec: the encoding of all files.
+        labels_split: the sign between the labels of a cell, where a text may have several.
 
     Raises:
-        UserError: it holds no texts, or there is no such encoding.
+        UserError: it holds no texts, or none with labels that could be parted; or there is no such encoding.
     """
     codec = codec and known_codec(codec)
     found = opening.kind_of(source, kind)
     path = opening._inner(source)
     if found is None or path is None:
         raise UserError(str(source), "holds no texts that are read", "see docs/howto/check.md for what is")
-    case = Case(found, [])
+    if labels_split is not None and (found != "texts" or not labels_split):
+        what = f"{source} is read as {found}, which have no labels in columns" if labels_split else "is empty"
+        raise UserError("--labels-split", what, "leave it out" if labels_split else "write the sign between labels")
+    case = Case(found, [], labels_split=labels_split)
     if _only_opened(path, found, kind):
         try:
-            data = opening.read_texts(source, kind=kind, text=text, label=label)
+            data = opening.read_texts(source, kind=kind, text=text, label=label, labels_split=labels_split)
         except UserError as error:
             case.faults.append(Fault(error.where, error.what, error.remedy, kind="refused"))
             return case
@@ -185,6 +190,8 @@ def _roles(case: Case, text: str | Sequence[str] | None, label: str | None) -> d
     if case.kind == "corpus":
         return {"text": tables.text_column(table, where, one)}
     if case.kind == "texts":
+        if case.labels_split is not None and label is None:
+            label = usual_column(table, where)
         return tables.columns_of(table, where, text, label)
     rest = [name for name in sheet.names if name.lower() not in SPLIT_COLUMNS]
     if len(rest) < 2:

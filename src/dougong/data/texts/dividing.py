@@ -18,7 +18,12 @@ HELD_OUT = 0.1
 
 
 def divided(
-    rows: list[tuple[TextRow, str | None]], split: str | None, seed: int, notes: list[str], source: str
+    rows: list[tuple[TextRow, str | None]],
+    split: str | None,
+    seed: int,
+    notes: list[str],
+    source: str,
+    unit: str = "text",
 ) -> tuple[dict[str, list[TextRow]], str]:
     """Train, val and test: as given, without texts that a later split holds; what is missing taken from train.
 
@@ -28,6 +33,7 @@ def divided(
         seed: of the split.
         notes: what is decided here is added to them.
         source: as the user gave it.
+        unit: what a row is called.
 
     Returns:
         Rows by split, and how they were made, in words.
@@ -49,14 +55,14 @@ def divided(
             [_class(row) for row, _ in rows], [row.key for row, _ in rows], parse_split(split or DEFAULT), seed
         )
         parts = {name: [rows[i][0] for i in part] for name, part in zip(SPLITS, parted, strict=True)}
-        _all_filled(parts, source)
+        _all_filled(parts, source, unit)
         return parts, how
     last: dict[str, int] = {}
     for row, part in rows:
         last[row.key] = max(last.get(row.key, 0), SPLITS.index(part or "train"))
     kept = [(row, part) for row, part in rows if SPLITS.index(part or "train") == last[row.key]]
     if len(kept) < len(rows):
-        notes.append(f"{len(rows) - len(kept)} texts left out, because val or test holds the same.")
+        notes.append(_left_out(len(rows) - len(kept), unit))
     parts = {name: [row for row, part in kept if part == name] for name in SPLITS}
     how = f"as given ({', '.join(given)})"
     for number, name in enumerate(name for name in ("val", "test") if name not in given):
@@ -67,8 +73,13 @@ def divided(
         said = f"{name} is {HELD_OUT:.0%} of train{by}, seed {seed}"
         notes.append(f"The data has no {name}: {said}.")
         how += f"; {said}"
-    _all_filled(parts, source)
+    _all_filled(parts, source, unit)
     return parts, how
+
+
+def _left_out(count: int, unit: str) -> str:
+    """A line about rows that a later split holds, too."""
+    return f"{count} {unit}{'s' * (count > 1)} left out, because val or test holds the same."
 
 
 def divided_by_hash(
@@ -110,7 +121,7 @@ def divided_by_hash(
             part[again] = -1
             lost += int(again.sum())
         if lost:
-            notes.append(f"{lost} texts left out, because val or test holds the same.")
+            notes.append(_left_out(lost, "text"))
         how, below = f"as given ({', '.join(named)})", 0.0
         for number, name in enumerate(SPLITS):
             if name not in named:
@@ -145,7 +156,7 @@ def _class(row: TextRow) -> int:
     return row.labels[0] if row.labels else 0
 
 
-def _all_filled(parts: dict[str, list[TextRow]], source: str) -> None:
+def _all_filled(parts: dict[str, list[TextRow]], source: str, unit: str = "text") -> None:
     rows = [row for several in parts.values() for row in several]
     for name, several in parts.items():
         if several:
@@ -154,4 +165,4 @@ def _all_filled(parts: dict[str, list[TextRow]], source: str) -> None:
             what = f"has {len(rows)} texts and as many labels, each but once: that is no label to learn"
             raise UserError(source, what, "name another column by --label")
         remedy = "give more, or other shares with --split"
-        raise UserError(source, f"has too few texts to fill {name}: {len(rows)}", remedy)
+        raise UserError(source, f"has too few {unit}s to fill {name}: {len(rows)}", remedy)

@@ -44,6 +44,7 @@ class TextExamination:
         counts: of each class, or of each type of entity, how many in each split; "all" without splits.
         faults: those that are listed, errors first.
         totals: how many faults of each (severity, kind, fix) there are, listed or not.
+        several: some text has several labels; each of them is counted.
         lengths: "median", "95 %" and "longest" text, in ``length_unit``.
         length_unit: "tokens", or "words" where no tokenizer is known (signs and Chinese characters each count as one).
         roles: which column is what.
@@ -57,6 +58,7 @@ class TextExamination:
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     totals: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    several: bool = False
     lengths: dict[str, int] = field(default_factory=dict)
     length_unit: str = "words"
     roles: dict[str, str] = field(default_factory=dict)
@@ -89,6 +91,7 @@ def check_texts(source: str | Path) -> list[Fault]:
 def examine_texts(
     source: str | Path, *, kind: str | None = None, text: str | Sequence[str] | None = None, label: str | None = None,
     encoding: str | None = None, length: int | None = None, tokens: Counter_ | None = None,
+    labels_split: str | None = None,
 ) -> TextExamination:  # fmt: skip
     """Read all of a source of texts and name every fault: errors, which training refuses, and warnings.
 
@@ -100,11 +103,12 @@ def examine_texts(
         encoding: of all files, as Python names it; guessed when None.
         length: tokens that a model reads at once; longer texts are then faults.
         tokens: counts the tokens of texts; without it words and signs are counted, of which there are never more.
+        labels_split: the sign between the labels of a cell, where a text may have several; each is then counted.
 
     Raises:
         UserError: there is no such source, or it holds no texts.
     """
-    case = open_case(source, kind, text, label, encoding)
+    case = open_case(source, kind, text, label, encoding, labels_split)
     found = TextExamination(case.kind, UNITS[case.kind], roles=case.roles, case=case)
     found.length_unit = "tokens" if tokens else "words"
     looking = _Looking(case, found, length, tokens)
@@ -124,7 +128,7 @@ def examine_texts(
         what, remedy = "has no label in any row; it is left out", "fill them in, if there is something to measure"
         found.add(warning_of("unlabelled file", path.name, what, remedy, ""))
     if not found.errors and not any(isinstance(sheet, OpenedSheet) for sheet in case.sheets):
-        _open_as_training_does(source, found, kind, text, label)
+        _open_as_training_does(source, found, kind, text, label, labels_split)
     found.faults.sort(key=lambda fault: fault.severity != "error")
     return found
 
@@ -201,7 +205,9 @@ class _Looking:
             if len(self.script_places[script]) < LISTED:
                 self.script_places[script].append(where)
         if self.case.label_column and sheet.path not in self.case.unlabelled:
-            self._counted(looked.label, looked.split)
+            for label in looked.labels:
+                self._counted(label, looked.split)
+            self.found.several |= len(looked.labels) > 1
         elif self.case.kind == "tags":
             for _, _, kind in spans(looked.label.split()):
                 self._counted(kind or "(no type)", looked.split)
@@ -254,12 +260,17 @@ def _size(sheet: Sheet) -> int:
 
 
 def _open_as_training_does(
-    source: str | Path, found: TextExamination, kind: str | None, text: str | Sequence[str] | None, label: str | None
+    source: str | Path,
+    found: TextExamination,
+    kind: str | None,
+    text: str | Sequence[str] | None,
+    label: str | None,
+    labels_split: str | None,
 ) -> None:
     """Whatever else training would refuse."""
     from dougong.data.texts.opening import read_texts
 
     try:
-        read_texts(source, kind=kind, text=text, label=label)
+        read_texts(source, kind=kind, text=text, label=label, labels_split=labels_split)
     except UserError as error:
         found.add(Fault(error.where, error.what, error.remedy, kind="refused"))

@@ -32,7 +32,8 @@ class OpenedSheet(Sheet):
                 columns = [[word, tag] for word, tag in zip(row.texts, row.tags, strict=True)]
                 yield Row(number, {"words": list(row.texts), "tags": list(row.tags), "columns": columns, "before": []})
                 continue
-            label = ", ".join(self.data.classes[each] for each in row.labels) if row.labels else None
+            names = [self.data.classes[each] for each in row.labels]
+            label = names if self.data.several else names[0] if names else None
             yield Row(number, {**dict(zip(COLUMNS, row.texts, strict=False)), "label": label})
 
     def where(self, line: int) -> str:

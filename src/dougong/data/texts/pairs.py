@@ -126,6 +126,6 @@ def _made(
         notes.append(f"{len(empty)} pairs with an empty side are left out: {shown(empty, 3)}.")
     if not rows:
         raise UserError(source, "holds no pair of texts", "give a text and its translation in each row")
-    parts, how = divided(rows, split, seed, notes, source)
+    parts, how = divided(rows, split, seed, notes, source, "pair")
     splits = {key: TextSplit.of(part) for key, part in parts.items()}
     return TextData(name, source, "pairs", (), False, splits, columns, how, seed, notes)

@@ -84,7 +84,7 @@ def read_sentences(
     notes = [f"{what}, {where}."]
     if empty:
         notes.append(f"{len(empty)} rows without a text, or with an empty side, are left out: {shown(empty, 3)}.")
-    parts, how = divided(rows, split, seed, notes, said)
+    parts, how = divided(rows, split, seed, notes, said, "text" if len(rows[0][0].texts) == 1 else "pair")
     splits = {key: TextSplit.of(part) for key, part in parts.items()}
     return TextData(name, said, "sentences", (), False, splits, columns, how, seed, notes)
 

@@ -66,7 +66,7 @@ def with_lists(
     column = known_column(table, path.name, label) if label else usual_column(table, path.name)
     if not is_list(table, column):
         cells = enumerate(table[column].to_pylist(), first)
-        lists = [_parted(value, labels_split, place_of(path, number)) for number, value in cells]
+        lists = [parted(value, labels_split, place_of(path, number)) for number, value in cells]
         place = table.column_names.index(column)
         table = table.set_column(place, column, pa.array(lists, pa.list_(pa.string())))
     return table, column, None
@@ -109,7 +109,7 @@ def usual_column(table: pa.Table, where: str) -> str:
     return found or columns_of(table, where)["label"]
 
 
-def _parted(value: Any, sign: str, where: str) -> list[str]:
+def parted(value: Any, sign: str, where: str) -> list[str]:
     """The labels of a cell; none of an empty one."""
     said = "" if value is None else str(value)
     if sign != "json":

@@ -71,7 +71,7 @@ def read_tagged(
     if not types:
         raise UserError(source, "marks no entity: every tag is O", "give sentences with entities")
     classes = ("O", *(f"{letter}-{kind}" if kind else letter for kind in types for letter in "BI"))
-    parts, how = divided(rows, split, seed, notes, source)
+    parts, how = divided(rows, split, seed, notes, source, "sentence")
     splits = {key: TextSplit.of(part) for key, part in parts.items()}
     return TextData(name, source, "tags", classes, False, splits, columns, how, seed, notes)
 
