@@ -163,6 +163,16 @@ def test_sums_of_sentences_give_the_score_of_the_corpus() -> None:
     assert "nrefs:2|case:lc" in scores.compute()["bleu_signature"]
 
 
+def test_a_perfect_translation_is_100_and_no_more() -> None:
+    """sacrebleu itself says 100.00000000000004, which no page should show."""
+    scores = TranslationScores()
+    scores.update(GIVEN, GIVEN)
+    raw = scores.bleu.corpus_score(GIVEN, [GIVEN]).score
+    assert scores.compute()["bleu"] == scores.compute()["chrf"] == scores.sentence(GIVEN[0], GIVEN[0]) == 100.0
+    assert scores.interval(draws=20) == (100.0, 100.0)
+    assert raw != 100.0 and raw == pytest.approx(100.0)  # the control: without rounding it would be more
+
+
 def test_chinese_is_cut_into_characters() -> None:
     given, true = ["今天天气很好。"], ["今天天气真好。"]
     chinese, blanks = TranslationScores("zh"), TranslationScores()

@@ -12,6 +12,8 @@ from dougong.errors import UserError, unknown
 from dougong.tasks.scores.bootstrap import interval_of
 
 ORDER = 4
+DECIMALS = 6
+"""Of scores: sums of logarithms take a perfect translation to 100.00000000000004."""
 TOKENIZERS = ("13a", "zh", "char", "intl", "none", "ja-mecab", "ko-mecab")  # those that fetch nothing
 
 
@@ -60,15 +62,16 @@ class TranslationScores:
 
     def sentence(self, given: str, true: str | Sequence[str]) -> float:
         """BLEU of one translation by itself, 0 to 100, of the n-grams that it is long enough to have."""
-        return float(self._single.sentence_score(given, [true] if isinstance(true, str) else list(true)).score)
+        wanted = [true] if isinstance(true, str) else list(true)
+        return round(float(self._single.sentence_score(given, wanted).score), DECIMALS)
 
     def compute(self) -> dict[str, Any]:
         """bleu and chrf (0 to 100; NaN before the first), and bleu_signature and chrf_signature."""
         if not self.given:
             return {"bleu": float("nan"), "chrf": float("nan")}
         streams = [list(stream) for stream in zip(*self.true, strict=True)]
-        bleu = float(self.bleu.corpus_score(self.given, streams).score)
-        chrf = float(self.chrf.corpus_score(self.given, streams).score)
+        bleu = round(float(self.bleu.corpus_score(self.given, streams).score), DECIMALS)
+        chrf = round(float(self.chrf.corpus_score(self.given, streams).score), DECIMALS)
         signatures = {
             "bleu_signature": str(self.bleu.get_signature()),
             "chrf_signature": str(self.chrf.get_signature()),
@@ -89,6 +92,7 @@ class TranslationScores:
         def score(sums: Tensor) -> float:
             numbers = [int(value) for value in sums.tolist()]
             counts, totals = numbers[:ORDER], numbers[ORDER : 2 * ORDER]
-            return float(self.bleu.compute_bleu(counts, totals, numbers[-2], numbers[-1], smooth_method="exp").score)
+            found = self.bleu.compute_bleu(counts, totals, numbers[-2], numbers[-1], smooth_method="exp")
+            return round(float(found.score), DECIMALS)
 
         return interval_of(self.statistics(), score, **settings)
