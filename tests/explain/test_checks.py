@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 import dougong as dg
 from dougong.explain.checks import deletion, randomised_weights, rank_correlation, rows_read, shuffle
+from dougong.explain.explanation import Target
 from dougong.explain.finding import Ask, Finding
 from dougong.explain.methods import METHODS
 from dougong.explain.opening import make_subject
@@ -108,8 +108,9 @@ def test_of_a_large_vocabulary_only_what_is_read_is_shuffled(head: str) -> None:
     """Numbers of the whole table, each at most once; a table that the answers read, too, is shuffled whole."""
     config = {"architecture": "bert", "d_model": 8, "n_layers": 1, "n_heads": 2, "d_ff": 16, "vocab_size": 500}
     model = dg.build({**config, "head": head, "max_length": 8}, seed=3).eval()
-    subject = SimpleNamespace(model=model, inputs=torch.tensor([[1, 7, 7, 400]]))
-    rows = rows_read(subject)  # type: ignore[arg-type]
+    points = torch.zeros(1, 4, 8)
+    subject = Subject(model, torch.tensor([[1, 7, 7, 400]]), points, points, (), Target(0, "", 0.0))
+    rows = rows_read(subject)
     other = copy.deepcopy(model)
     shuffle(other, model, 0, rows)
     mine, theirs = model.embedding.weight, other.embedding.weight

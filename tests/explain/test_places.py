@@ -145,6 +145,28 @@ def test_blanks_that_are_tokens_are_read_before_a_word_is_foreseen(tmp_path: Pat
             explain(model, text, task=task, at=1)
 
 
+def test_tokens_of_bytes_are_shown_as_they_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The words of a byte-level vocabulary begin with its sign for a blank, which nobody wrote."""
+    (tmp_path / "story.txt").write_text(STORY.replace("queen", "王后"), encoding="utf-8")
+    model = {"architecture": "gpt2", "d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 32}
+    settings = {"tokenizer": "bpe", "vocab_size": 300, "max_length": 32, "tensorboard": False, "budget": "1steps"}
+    run = dougong.train(model, tmp_path / "story.txt", out=tmp_path / "run", **settings)  # type: ignore[operator]
+    tokenizer = run.task().tokenizer
+    number = tokenizer.id("Ġking")
+    assert number is not None and tokenizer.token(number) == "Ġking" and tokenizer.written(number) == " king"
+    assert tokenizer.decode([number]) == tokenizer.written(number)  # what decoding makes of it
+    assert tokenizer.written(tokenizer.id("ä") or 0) == "<0xE4>"
+    found = explain(run, "saw the king", at="king", method="occlusion")
+    assert found.target.index == number and found.target.name == "king"
+    for target in ("king", " king"):
+        assert explain(run, "saw the", target=target, method="occlusion").target.name == "king"
+    doubled = explain(run, "saw the ", target=number, method="occlusion")
+    assert doubled.target.name == " king"  # where a second blank would stand, it is seen
+    assert execute(["explain", str(run.path), "saw the ", "--target", "king", "--method", "occlusion"]) == 0
+    out = capsys.readouterr().out
+    assert "“ king”" in out and "Ġ" not in out
+
+
 def test_a_mask(language: Any) -> None:
     model, task = language("masked-language", "bert")
     text = "the [MASK] saw the [MASK] ."

@@ -26,6 +26,7 @@ ENDINGS = (".png", ".html", ".json")
     "dougong explain runs/first picture.png --method rollout --target 7 --out why.html",
     "dougong explain runs/cells picture.png --at 2 --out why.png",
     'dougong explain runs/reviews "The room was clean." --out why.html',
+    'dougong explain runs/vectors --text "A man sleeps." --text "Nobody is awake."',
     "dougong explain runs/reviews --out why.html",
     "dougong explain runs/games 6393,13504,14087,15116,13755 --out why.html",
 )
@@ -38,7 +39,9 @@ def explain(
             help="A picture, a text, a .txt file that holds one, or a history as a,b,c; test samples without.",
         ),
     ] = None,
-    text: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="A text; twice for a pair of texts.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="A text; twice for a pair, or for two to compare.")
+    ] = None,
     method: Annotated[str, typer.Option(help="auto, attention, rollout, integrated-gradients or occlusion.")] = "auto",
     target: Annotated[str | None, typer.Option(help="The class to explain; the predicted one by default.")] = None,
     at: Annotated[
@@ -194,10 +197,13 @@ def show(explanation: Explanation, name: str) -> None:
     """One explanation: the class, the coloured text, the highest scores and the checks, in lines."""
     goal = explanation.target
     short = name if len(name) <= 60 else f"{name[:57]}..."
-    about = f"{goal.about} is " if goal.about else ""
-    name = goal.name if goal.name.strip() else f"“{goal.name}”"  # a blank would not be seen
-    said = f"{printable(short)}: {about}{printable(console.visible(name))} {console.percent(goal.probability)}"
-    console.say(f"{said}, explained by {explanation.method}")
+    if goal.measure == "cosine":
+        answer = f"its cosine with “{printable(console.visible(goal.name))}” is {goal.probability:.2f}"
+    else:
+        about = f"{goal.about} is " if goal.about else ""
+        name = goal.name if goal.name.strip() else f"“{goal.name}”"  # a blank would not be seen
+        answer = f"{about}{printable(console.visible(name))} {console.percent(goal.probability)}"
+    console.say(f"{printable(short)}: {answer}, explained by {explanation.method}")
     if explanation.texts:
         coloured(explanation)
         from dougong.explain.passages import strongest

@@ -66,7 +66,7 @@ NEXT = {
     "masked-language": ('predict {} "A TEXT WITH [MASK]"', 'explain {} "A TEXT WITH [MASK]"'),
     "translation": ('predict {} "TEXT"', "predict {} FILE --out answers.csv", "evaluate {}"),
     "semantic-segmentation": ("predict {} PICTURES --out masks/", "evaluate {}", "explain {} FILE --out why.png"),
-    "sentence-embedding": ("predict {} FILE --out vectors.jsonl", "evaluate {}"),
+    "sentence-embedding": ("predict {} FILE --out vectors.jsonl", "evaluate {}", "explain {} --out why.html"),
 }
 """What can be done with a run of each task."""
 MOST_TRIALS = 10

@@ -23,7 +23,7 @@ ALIKE = 0.5
 
 
 def deletion(subject: Subject, units: Units, scores: np.ndarray, seed: int = 0) -> tuple[Check, Curves]:
-    """Remove units from the most important on, and watch the target's probability (Petsiuk et al. 2018, section 3.2).
+    """Remove units from the most important on, and watch what the target is given (Petsiuk et al. 2018, section 3.2).
 
     Removed units are set to the baseline. The area under the curve is compared with those of random orders.
 
@@ -53,7 +53,7 @@ def deletion(subject: Subject, units: Units, scores: np.ndarray, seed: int = 0) 
         "what it calls important matters no more, for all this test can tell, than what chance picks"
     )  # fmt: skip
     meaning = (
-        f"The {units.plural} were removed one after another while the class's probability was watched. The area under "
+        f"The {units.plural} were removed one after another while {subject.watched} was watched. The area under "
         f"its curve is {areas[0]:.2f} with the most important first, {random.mean():.2f} in random order, "
         f"{areas[1]:.2f} with the least important first. The first is below {below} of {ORDERS} random orders, "
         f"so {verdict}. Passes when below all of them."
@@ -102,7 +102,7 @@ def rows_read(subject: Subject) -> Tensor | None:
     if not isinstance(table, TokenEmbedding) or subject.inputs.is_floating_point():
         return None
     readers = sum(each is table.weight for _, each in model.named_parameters(remove_duplicate=False))
-    return subject.inputs.unique() if readers == 1 else None
+    return subject.tokens_read() if readers == 1 else None
 
 
 @torch.no_grad()

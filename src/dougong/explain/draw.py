@@ -79,8 +79,10 @@ def drawable(explanation: Explanation) -> tuple[Explanation, list[str]]:
         known |= set(get_font(findfont(name)).get_charmap())
     target, source, notes = explanation.target, explanation.source, explanation.notes
     if known and not all(ord(letter) in known for letter in target.name):
-        target = replace(target, name=f"class {target.index}")
-        notes = (*notes, "No font of this machine can write the class's name; the page (.html) shows it.")
+        compared = target.measure == "cosine"
+        target = replace(target, name="the other text" if compared else f"class {target.index}")
+        what = "the other text" if compared else "the class's name"
+        notes = (*notes, f"No font of this machine can write {what}; the page (.html) shows it.")
     if known and not all(ord(letter) in known for letter in source):
         source = ""
     units = explanation.units
@@ -99,7 +101,7 @@ def title(explanation: Explanation) -> str:
     """What was asked, and by which method it was answered."""
     source = f"   ({explanation.source})" if explanation.source else ""
     target = explanation.target
-    return f"Why “{target.name}”? The model gives it {target.probability:.1%}.  By {explanation.method}{source}"
+    return f"{target.question} {target.given}  By {explanation.method}{source}"
 
 
 def sentences(explanation: Explanation) -> list[tuple[str, str, list[str]]]:
@@ -200,9 +202,9 @@ def _curves(axes: Any, explanation: Explanation) -> None:
     axes.plot(removed, curves.least, color=rgb(AGAINST), lw=1.8, label="least important first")
     axes.plot(removed, curves.most, color=rgb(FOR), lw=2.4, label="most important first")
     handles, labels = axes.get_legend_handles_labels()
-    axes.set_ylim(-0.03, 1.03)
+    axes.set_ylim(min(0.0, float(curves.random.min()), float(curves.most.min())) - 0.03, 1.03)
     axes.set_xlim(0, 100)
-    axes.set_title(f"probability of “{explanation.target.name}” as {explanation.units.plural} are removed", fontsize=11,
+    axes.set_title(f"{explanation.target.watched} as {explanation.units.plural} are removed", fontsize=11,
                    loc="left", parse_math=False)  # fmt: skip
     axes.set_xlabel(f"{explanation.units.plural} removed, %", fontsize=9)
     axes.tick_params(labelsize=8, color=GRID)

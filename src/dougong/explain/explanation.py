@@ -21,19 +21,48 @@ ALIKE = 1.2
 
 @dataclass(frozen=True)
 class Target:
-    """The class that is explained.
+    """The class that is explained, or the text that another one was compared with.
 
     Args:
         index: of the class.
-        name: of the class.
-        probability: that the model gives it.
+        name: of the class; or the other text.
+        probability: that the model gives it; or the cosine, where ``measure`` says so.
         about: what it is an answer about, where that is not the whole input: the tag of a word, what follows.
+        measure: "probability", or "cosine" of two texts that were compared.
     """
 
     index: int
     name: str
     probability: float
     about: str = ""
+    measure: str = "probability"
+
+    @property
+    def question(self) -> str:
+        """What was asked."""
+        if self.measure == "cosine":
+            return f"Why so close to “{self.name}”?"
+        return f"Why “{self.name}” as {self.about}?" if self.about else f"Why “{self.name}”?"
+
+    @property
+    def given(self) -> str:
+        """What the model gives it, in a sentence."""
+        if self.measure == "cosine":
+            return f"The cosine of the two is {self.probability:.2f}."
+        return f"The model gives it {self.probability:.1%}."
+
+    @property
+    def said(self) -> str:
+        """What the model answers, in a few words."""
+        if self.measure == "cosine":
+            return f"{self.probability:.2f} is its cosine with “{self.name}”"
+        name = self.name if self.name.strip() else f"“{self.name}”"  # a blank would not be seen
+        return f"says {name} ({self.probability:.1%})"
+
+    @property
+    def watched(self) -> str:
+        """What the deletion curves show."""
+        return "cosine of the two texts" if self.measure == "cosine" else f"probability of “{self.name}”"
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +182,10 @@ class Explanation:
         low, high = float(self.scores.min()), float(self.scores.max())
         if self.signed:
             most = max(abs(low), abs(high))
-            return f"Orange speaks for the class, blue against it: {self.meaning}. Full colour is {most:.2g}."
+            what = "Orange brings the texts together, blue takes them apart" if self.target.measure == "cosine" else (
+                "Orange speaks for the class, blue against it"
+            )  # fmt: skip
+            return f"{what}: {self.meaning}. Full colour is {most:.2g}."
         said = f"The deeper the orange, the higher the score: {self.meaning}. No colour is {low:.3g}, full {high:.3g}."
         alike = high < ALIKE * low
         return f"{said} The scores hardly differ: do not read much into the colours." if alike else said
@@ -166,8 +198,8 @@ class Explanation:
             "source": self.source,
             "texts": list(self.texts),
             "target": {
-                "index": self.target.index, "name": self.target.name, "probability": self.target.probability,
-                "about": self.target.about,
+                "index": self.target.index, "name": self.target.name,
+                self.target.measure: self.target.probability, "about": self.target.about,
             },
             "method": self.method,
             "meaning": self.meaning,

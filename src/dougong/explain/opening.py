@@ -14,10 +14,9 @@ from dougong.errors import UserError, unknown
 from dougong.explain.boxes import box_subject
 from dougong.explain.explanation import Target
 from dougong.explain.pictures import PictureSubject
-from dougong.explain.places import KINDS, At, answer_named, answers, placed
+from dougong.explain.places import KINDS, At, answer_named, answers, in_place, placed
 from dougong.explain.subject import Subject, embed, logits, shares
 from dougong.explain.texts import Passage, TextSubject, empty_text, read_passage, texts_of
-from dougong.explain.translations import TranslationSubject
 
 BOXES, MASKS = "object-detection", "semantic-segmentation"
 TASKS = ("image-classification", "text-classification", BOXES, MASKS, *KINDS)
@@ -67,7 +66,7 @@ class Sample:
         index: of the answer, where it follows from the place.
         region: the part of a picture that is asked about, of a model whose pixels have classes.
         whole: (h, w) of such a picture before it was prepared.
-        reader: see `dougong.explain.places.Placed`.
+        reader, subject, name, before: see `dougong.explain.places.Placed`.
         said: what else a reader should know.
     """
 
@@ -80,6 +79,9 @@ class Sample:
     region: str | None = None
     whole: tuple[int, int] | None = None
     reader: nn.Module | None = None
+    subject: type[TextSubject] = TextSubject
+    name: str = ""
+    before: str | None = None
     said: str = ""
 
 
@@ -112,7 +114,8 @@ def prepare(raw: Any, task: Any, model: nn.Module, at: At = None) -> Sample:
     if task.name in KINDS:
         found = placed(task, model, raw, at)
         return Sample(
-            found.inputs, "", found.passage, found.place, found.about, found.index, reader=found.reader, said=found.said
+            found.inputs, "", found.passage, found.place, found.about, found.index, reader=found.reader,
+            subject=found.subject, name=found.name, before=found.before, said=found.said,
         )  # fmt: skip
     if task.name == MASKS:
         batch = task.prepare(raw)
@@ -205,15 +208,14 @@ def make_subject(
         points = embed(model, inputs)
     scores = logits(model, inputs, points, place)[0]
     index = find_class(asked.index if target is None else target, classes, scores)
-    name = classes[index] if index < len(classes) else str(index)
-    found = Target(index, name, float(shares(scores, several)[index]), asked.about)
+    name = asked.name or (classes[index] if index < len(classes) else str(index))
+    name = name if asked.before is None else in_place(name, asked.before, classes)
+    measure = asked.subject.measure if passage is not None else Subject.measure
+    given = scores if measure == "cosine" else shares(scores, several)
+    found = Target(index, name, float(given[index]), asked.about, measure)
     if passage is not None:
         empty = empty_text(points, passage)
-        if asked.reader is not None:
-            return TranslationSubject(
-                model, inputs, points, empty, classes, found, several, place, passage, asked.said
-            )  # fmt: skip
-        return TextSubject(model, inputs, points, empty, classes, found, several, place, passage)
+        return asked.subject(model, inputs, points, empty, classes, found, several, place, passage, asked.said)
     kind_of = PictureSubject if inputs.dim() == 4 else Subject
     return kind_of(model, inputs, points, torch.zeros_like(points), classes, found, several)
 

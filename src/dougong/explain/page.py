@@ -44,9 +44,9 @@ def image(picture: np.ndarray, words: str) -> str:
 def explanation_page(explanation: Explanation) -> str:
     """One explanation as a whole page."""
     target = explanation.target
-    title = f"Why “{target.name}”?" if not target.about else f"Why “{target.name}” as {target.about}?"
+    title = target.question
     source = f" Input: <code>{escape(explanation.source)}</code>." if explanation.source else ""
-    head = f"<h1>{escape(title)}</h1><p>The model gives it {target.probability:.1%}.{source}</p>"
+    head = f"<h1>{escape(title)}</h1><p>{escape(target.given)}{source}</p>"
     return page(title, head + explanation_part(explanation))
 
 
@@ -54,7 +54,7 @@ def page_of(title: str, explanations: Mapping[str, Explanation]) -> str:
     """Several explanations as a whole page, each under its heading."""
     parts = []
     for heading, each in explanations.items():
-        said = f"The model says “{each.target.name}” ({each.target.probability:.1%})."
+        said = f"The model {each.target.said}." if each.target.measure == "probability" else each.target.given
         parts.append(f"<h2>{escape(heading)}</h2><p>{escape(said)}</p>{explanation_part(each)}")
     return page(title, f"<h1>{escape(title)}</h1>{''.join(parts)}")
 
@@ -114,7 +114,7 @@ def maps(explanation: Explanation) -> str:
 
 
 def deletion_chart(explanation: Explanation) -> str:
-    """The target's probability as units are removed."""
+    """The target's probability, or cosine, as units are removed."""
     curves = explanation.curves
     if curves is None:
         return ""
@@ -129,8 +129,8 @@ def deletion_chart(explanation: Explanation) -> str:
     return line_chart(
         lines[::-1],
         Axis(f"{units} removed, %", low=0, high=100),
-        Axis(f"probability of “{explanation.target.name}”", low=0, high=1.0),
-        f"probability of {explanation.target.name} as {units} are removed",
+        Axis(explanation.target.watched, low=min(0.0, float(random.min()), float(curves.most.min())), high=1.0),
+        f"{explanation.target.watched} as {units} are removed",
         [Band(x, random.min(0).tolist(), random.max(0).tolist())],
     )
 

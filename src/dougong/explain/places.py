@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dougong.data.tokenizing.encoding import Encoding
 from dougong.errors import UserError, unknown
-from dougong.explain.texts import Passage, read_passage
+from dougong.explain.texts import Passage, TextSubject, read_passage
 from dougong.parts.output import deferring
 
 At = int | str | None
@@ -26,19 +26,25 @@ class Placed:
     Args:
         inputs: tokens (1, L).
         passage: their words.
-        place: of the token; -1 for the last one.
+        place: of the token; -1 for the last one, None for an answer of the whole.
         about: what the answer is about, in words.
         index: of the answer that is explained; the most probable one when None.
         reader: the model as one that reads the inputs and answers, where it is not one by itself.
+        subject: what it makes of the text.
+        name: of the answer, where it is none of the task's classes or tokens.
+        before: the text that stands before an answer that is a token; see `in_place`.
         said: what else a reader should know, in a sentence.
     """
 
     inputs: Tensor
     passage: Passage
-    place: int
+    place: int | None
     about: str
     index: int | None = None
     reader: nn.Module | None = None
+    subject: type[TextSubject] = TextSubject
+    name: str = ""
+    before: str | None = None
     said: str = ""
 
 
@@ -46,10 +52,11 @@ def placed(task: Any, model: nn.Module, text: Any, at: At = None) -> Placed:
     """The place of a text that is asked about.
 
     Args:
-        task: "token-classification", "causal-language", "masked-language", "translation" or "next-item".
+        task: "token-classification", "causal-language", "masked-language", "translation", "sentence-embedding" or
+            "next-item".
         model: asked where ``at`` is None: the surest tag that is not O, the first mask, or what follows the text.
-        text: running text; for tags also a list of words; for translation also a source and its target; for items a
-            history.
+        text: running text; for tags also a list of words; for translation also a source and its target; for sentence
+            embedding two texts; for items a history.
         at: a word; for masked language the number of the mask; for translation a word of the target.
 
     Raises:
@@ -94,7 +101,7 @@ def of_what_follows(task: Any, model: nn.Module, text: Any, at: At) -> Placed:
     """The token that follows a text, or, with ``at``, the first token of one of its words."""
     encoded = task.tokenizer.encode([only(text)], special=False)[0]
     whole = read_passage([text], encoded)
-    index, about, read = None, "what follows", text
+    index, about, read, before = None, "what follows", text, text
     if at is not None:
         word = chosen(at, list(whole.units().names))
         start = whole.words[word][1]
@@ -103,12 +110,13 @@ def of_what_follows(task: Any, model: nn.Module, text: Any, at: At) -> Placed:
         # blanks before a word may be tokens of their own: they are read, and the word itself is foreseen
         end = next(int(place) for place in np.flatnonzero(whole.owner == word) if encoded.offsets[place][1] > start)
         index, about, read = encoded.ids[end], f"the beginning of “{whole.units().names[word]}”", text[:start]
+        before = read.rstrip()  # a token may hold the blank before a word
         encoded = Encoding(encoded.raw, encoded.exchange, (slice(0, end),))
     first = max(0, len(encoded) - task.max_length)
     if first:  # the last tokens that fit are read, as by predict
         encoded = Encoding(encoded.raw, encoded.exchange, (slice(first, len(encoded)),))
     passage = replace(read_passage([read], encoded), texts=(text,))  # later words are shown, and have no score
-    return Placed(torch.tensor([list(encoded.ids)]), passage, -1, about, index)
+    return Placed(torch.tensor([list(encoded.ids)]), passage, -1, about, index, before=before)
 
 
 def of_masks(task: Any, model: nn.Module, text: Any, at: At) -> Placed:
@@ -120,7 +128,9 @@ def of_masks(task: Any, model: nn.Module, text: Any, at: At) -> Placed:
     if not isinstance(number, int) or not 1 <= number <= len(masks):
         raise UserError(f"at={at}", f"the text has {len(masks)} masks", "give a mask's number, from 1")
     about = "the mask" if len(masks) == 1 else f"mask {number}"
-    return Placed(batch.inputs[0], read_passage([text], encoded), masks[number - 1], about)
+    place = masks[number - 1]
+    before = text[: encoded.offsets[place][0]].rstrip()
+    return Placed(batch.inputs[0], read_passage([text], encoded), place, about, before=before)
 
 
 def of_written_words(task: Any, model: nn.Module, text: Any, at: At) -> Placed:
@@ -128,6 +138,13 @@ def of_written_words(task: Any, model: nn.Module, text: Any, at: At) -> Placed:
     from dougong.explain.translations import of_written_words as placed_word
 
     return placed_word(task, model, text, at)
+
+
+def of_closeness(task: Any, model: nn.Module, texts: Any, at: At) -> Placed:
+    """How close a text is to another; see `dougong.explain.closeness.of_pairs`."""
+    from dougong.explain.closeness import of_pairs
+
+    return of_pairs(task, model, texts, at)
 
 
 def of_histories(task: Any, model: nn.Module, history: Any, at: At) -> Placed:
@@ -159,6 +176,7 @@ KINDS = {
     "causal-language": of_what_follows,
     "masked-language": of_masks,
     "translation": of_written_words,
+    "sentence-embedding": of_closeness,
     "next-item": of_histories,
 }
 BETWEEN = " · "
@@ -166,16 +184,38 @@ BETWEEN = " · "
 
 
 def answers(task: Any) -> tuple[str, ...]:
-    """Names of what is answered: tags, or tokens."""
+    """Names of what is answered: tags, or tokens; none where texts are compared."""
+    if hasattr(task, "measure"):
+        return ()
     if hasattr(task, "classes"):
         return tuple(map(str, task.classes))
     if hasattr(task, "catalogue"):
         return tuple(task.catalogue.names)
-    return tuple(str(task.tokenizer.token(number)) for number in range(len(task.tokenizer)))
+    return tuple(str(task.tokenizer.written(number)) for number in range(len(task.tokenizer)))
+
+
+def in_place(name: str, before: str, names: Sequence[str]) -> str:
+    """A token as it is shown after a text: without the blank that parts any two words, and with "…" where it goes on
+    with a word although the vocabulary has it as the beginning of one, too.
+
+    >>> in_place(" time", "a", ()), in_place(" time", "a ", ()), in_place("ime", "a t", ["ime", " ime"])
+    ('time', ' time', '…ime')
+    """
+    if not before or before[-1].isspace() or not name.strip():
+        return name
+    if name.startswith(" "):
+        return name[1:]
+    return f"…{name}" if before[-1].isalnum() and name[0].isalnum() and f" {name}" in names else name
 
 
 def answer_named(task: Any, target: int | str | None) -> int | str | None:
-    """A target as a number where it is a word that is one token; as it is elsewhere."""
+    """A target as a number where it is a word that is one token; as it is elsewhere.
+
+    Raises:
+        UserError: there are no answers to choose from.
+    """
+    if hasattr(task, "measure") and target is not None:
+        raise UserError(f"target={target}", "texts are compared, and there is no class", "give the other text instead")
     if hasattr(task, "catalogue"):  # an item may be called 12
         return task.catalogue.number.get(target, target) if isinstance(target, str) else target
     if not isinstance(target, str) or hasattr(task, "classes"):

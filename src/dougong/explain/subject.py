@@ -64,6 +64,10 @@ class Subject:
     """The method where none is asked for: it explains every model and one class, and its scores add up."""
     cross: ClassVar[str] = ""
     """Where attention is shown of queries to a memory, rather than of positions to each other: who looks, in words."""
+    noun: ClassVar[str] = "class"
+    """What is asked about."""
+    measure: ClassVar[str] = "probability"
+    """What the target is given; see `Target`."""
 
     def marked(self, picture: np.ndarray | None) -> np.ndarray | None:
         """The picture as it is shown, with what is asked about marked on it."""
@@ -90,6 +94,20 @@ class Subject:
         return "its logit" if self.several else "its logit less the mean logit"
 
     @property
+    def aim(self) -> str:
+        """What signed scores are parts of, in words."""
+        return f"the evidence for the class ({self.evidence_words})"
+
+    @property
+    def watched(self) -> str:
+        """What is watched while units are removed, in words."""
+        return "the class's probability"
+
+    def there(self, points: Tensor) -> str:
+        """What the target is given at points (1, ...), in a sentence."""
+        return f"The model gives the class {float(self.probability(points)):.1%} there."
+
+    @property
     def batch(self) -> int:
         """How many points are asked about at once."""
         return max(1, min(BATCH, MOST_POSITIONS // self.points.shape[1]))
@@ -98,6 +116,10 @@ class Subject:
     def embedding(self) -> Any:
         """The model's embedding, when it has one."""
         return getattr(self.model, "embedding", None)
+
+    def tokens_read(self) -> Tensor:
+        """The different tokens of all that the model reads."""
+        return self.inputs.unique()
 
     def with_model(self, model: nn.Module) -> Subject:
         """The same question put to another model of the same shape."""

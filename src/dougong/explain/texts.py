@@ -55,9 +55,11 @@ class Passage:
 
 @dataclass(frozen=True, eq=False)
 class TextSubject(Subject):
-    """A text: scores refer to words. Args: see `Subject`; points are embeddings (1, L, D); passage: what was read."""
+    """A text: scores refer to words. Args: see `Subject`; points are embeddings (1, L, D); passage: what was read;
+    said: what else a reader should know, in a sentence."""
 
     passage: Passage | None = None
+    said: str = ""
 
     @property
     def read(self) -> Passage:
@@ -74,8 +76,8 @@ class TextSubject(Subject):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Words that were not read; a text so short that deletion cannot pass."""
-        found = []
+        """What else was said; words that were not read; a text so short that deletion cannot pass."""
+        found = [self.said] if self.said else []
         kind = self.read.kind
         if self.read.unread and kind == "item":
             found.append(

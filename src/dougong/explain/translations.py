@@ -51,16 +51,9 @@ class _Source(nn.Module):
 @dataclass(frozen=True, eq=False)
 class TranslationSubject(TextSubject):
     """A source, and the next token of what is written from it; scores refer to the source's words. Args: see
-    `TextSubject`; said: what was written, in a sentence."""
-
-    said: str = ""
+    `TextSubject`."""
 
     cross = "the token before the one that is asked about"
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was written, and the notes of any text."""
-        return (self.said, *super().notes)
 
     def readout(self) -> list[int]:
         """The last token that was written: it answers with the next."""
@@ -98,6 +91,8 @@ def of_written_words(task: Any, model: nn.Module, text: Any, at: At) -> Placed:
     about = f"the word “{name}”" if len(pieces) == 1 else f"the beginning of “{name}”"
     return replace(
         Placed(batch.inputs[0], read, -1, about, ids[first]),
+        subject=TranslationSubject,
+        before=target[:start].rstrip(),
         reader=Writing(model, torch.tensor([[task.start, *ids[:first]]])),
         said=f"The text that was {whose}: “{target}”. What stands before “{name}” was read, too, and has no score.",
     )

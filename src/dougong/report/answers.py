@@ -18,6 +18,7 @@ from dougong.report.items import of_items
 from dougong.report.items import questions as histories_to_explain
 from dougong.report.masks import of_masks
 from dougong.report.neighbours import of_sentences
+from dougong.report.neighbours import questions as pairs_to_explain
 from dougong.report.parts import WORST, confusion_part, mistakes_part
 from dougong.report.predictions import LONGEST_TEXT, predict_split
 from dougong.report.tables import table, tabs
@@ -210,6 +211,7 @@ QUESTIONS: dict[str, Callable[[Mapping[str, nn.Module], Any], list[Question]]] =
     "tags": _tags_to_explain,
     "corpus": _beginnings_to_explain,
     "pairs": _words_to_explain,
+    "sentences": pairs_to_explain,
     "interactions": lambda models, task: histories_to_explain(task),
 }
 KINDS: dict[str, Callable[[Mapping[str, nn.Module], Any], dict[str, str]]] = {

@@ -135,7 +135,7 @@ def explained(models: Mapping[str, nn.Module], task: Any, asked: Sequence[Questi
         models: by name.
         task: that all of them learnt.
         asked: about which answers.
-        of: what is explained: a "text", or a "history" of items.
+        of: what is explained: a "text", a "pair" of texts that are compared, or a "history" of items.
     """
     of = "picture" if task.data is not None and task.data.kind == "masks" else of
     looks = any("attention" in methods_for(model) for model in models.values())
@@ -166,21 +166,24 @@ def explained(models: Mapping[str, nn.Module], task: Any, asked: Sequence[Questi
     return "".join(parts) if len(parts) > 1 else "<p>There was nothing to explain.</p>"
 
 
-PARTS = {"text": "words", "history": "items", "picture": "patches"}
+PARTS = {"text": "words", "history": "items", "picture": "patches", "pair": "words"}
 
 
 def introduction(whole: str, looks: bool = False) -> str:
     """How to read what follows. Args: whole: what is explained, one of `PARTS`; looks: by attention to a memory, not by
     rollout."""
     part, drawn = PARTS[whole], whole == "picture"
+    what, asked, answer = f"the {whole} adds to the class that the model gives", "class", "answer"
+    if whole == "pair":
+        what, asked, answer = "a text adds to its cosine with the other text", "other text", "vector"
     lines = ", blue against it" if drawn else ", with a solid line under it, and blue, with a dashed line, against it"
     second = (
         f"Attention says at which {part} the model looked before it answered"
         if looks
-        else f"Rollout, for models with attention, says which {part} the answer was mixed from, whatever the class"
+        else f"Rollout, for models with attention, says which {part} the {answer} was mixed from, whatever the {asked}"
     )
     return (
-        f"<p>Integrated gradients say what each part of the {whole} adds to the class that the model gives: orange "
+        f"<p>Integrated gradients say what each part of {what}: orange "
         f"speaks for it{lines}. {second}: the deeper the orange, the more. Each explanation was tested itself; how "
         "many tests it passed stands under it, and what they mean unfolds below it.</p>"
     )
@@ -213,8 +216,7 @@ def small_heat(name: str, found: Explanation, right: bool | None) -> str:
     verdict = f'<span class="passed">{passed} of {of} checks passed</span>' if not failed else (
         f'<span class="failed">failed: {escape(failed)}</span>'
     )  # fmt: skip
-    answer = found.target.name if found.target.name.strip() else f"“{found.target.name}”"  # a blank would not be seen
-    said = f"<b>{escape(name)}</b> says {escape(answer)} ({found.target.probability:.1%}), "
+    said = f"<b>{escape(name)}</b> {escape(found.target.said)}, "
     said = said[:-2] if right is None else said + ("right" if right else "wrong")
     if seen is None:
         caption = f"{said}; {escape(found.method)}; {verdict}"

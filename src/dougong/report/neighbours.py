@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dougong.explain.texts import TOO_FEW, word_spans
+from dougong.report.examples import Question, explained
 from dougong.report.parts import WORST
 from dougong.report.predictions import LONGEST_TEXT
 from dougong.report.tables import table, tabs
@@ -29,9 +31,49 @@ def of_sentences(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
             if learns == "scored"
             else _nearest(task, first, second, targets, single=learns == "single")
         )
-    if task.measure.learns == "scored":
-        return {"Scored pairs that are furthest off": tabs("neighbours", panes)}
-    return {"Nearest neighbours": tabs("neighbours", panes)}
+    title = "Scored pairs that are furthest off" if task.measure.learns == "scored" else "Nearest neighbours"
+    asked = questions(models, task)
+    return {title: tabs("neighbours", panes)} | (
+        {"Explanations": explained(models, task, asked, "pair")} if asked else {}
+    )
+
+
+def questions(models: Mapping[str, nn.Module], task: Any) -> list[Question]:
+    """Two pairs of test texts, each both ways: one that the first model gets right, and one that it gets most wrong.
+
+    Of single texts, the two that lie nearest to each other, and the pair of middling nearness.
+    """
+    model = next(iter(models.values()))
+    first, second, targets = score(model, task, "test")[1].gathered()  # type: ignore[attr-defined]
+    split, learns = task.split("test"), task.measure.learns
+    long = torch.tensor([all(len(word_spans(text)) > TOO_FEW for text in row.texts) for row in split])
+    pairs: list[tuple[str, int, int]] = []
+    if learns == "single":
+        same = targets[:, :1] == targets[None, :, 0]  # a text and its copies
+        cosines = (first @ first.T).masked_fill(same, -2.0)
+        cosines = cosines.masked_fill(~(long[:, None] & long[None]), -2.0)
+        near, which = cosines.max(1)
+        order = [number for number in near.argsort(descending=True).tolist() if near[number] > -1.5]
+        if order:
+            pairs = [("Nearest of all", order[0], int(which[order[0]]))]
+            middle = order[len(order) // 2]
+            if {middle, int(which[middle])} != {*pairs[0][1:]}:
+                pairs.append(("A text and its nearest, of middling nearness", middle, int(which[middle])))
+        texts = [(why, split[a].texts[0], split[b].texts[0], split[a].where) for why, a, b in pairs]
+    else:
+        off = _off(task, (first * second).sum(1)) if learns == "scored" else ranks(first, second, targets).double()
+        order = [number for number in off.argsort(stable=True).tolist() if long[number]]
+        chosen = dict.fromkeys([*order[:1], *order[-1:]])
+        if learns == "scored":
+            whys = ["As near as its score says", "Furthest from what its score says"]
+        else:
+            whys = [f"Found as number {off[number]:g}" for number in chosen]
+        texts = [(why, *split[n].texts, split[n].where) for why, n in zip(whys, chosen, strict=False)]
+    asked = []
+    for why, one, other, where in texts:
+        asked += [Question((one, other), None, why, where, None)]
+        asked += [Question((other, one), None, f"{why}, the other way round", where, None)]
+    return asked
 
 
 def _nearest(task: Any, first: Tensor, second: Tensor, ids: Tensor, single: bool) -> str:
@@ -65,17 +107,21 @@ def _nearest(task: Any, first: Tensor, second: Tensor, ids: Tensor, single: bool
 
 def _furthest_off(task: Any, cosines: Tensor) -> str:
     """A table of the pairs whose order by cosine differs most from that by score."""
-    from scipy.stats import rankdata
-
     split = task.split("test")
-    scores = torch.tensor([float(row.tags[0]) for row in split], dtype=torch.float64)
-    off = abs(rankdata(cosines.double().numpy()) - rankdata(scores.numpy()))
-    order = off.argsort()[::-1][:WORST].tolist()
+    order = _off(task, cosines).argsort(descending=True)[:WORST].tolist()
     rows = [
-        [*(_cut(text) for text in split[number].texts), f"{float(scores[number]):g}", f"{float(cosines[number]):.2f}"]
+        [*(_cut(text) for text in split[number].texts), f"{float(split[number].tags[0]):g}", f"{cosines[number]:.2f}"]
         for number in order
     ]
     return table(["text", "other text", "score", "cosine"], rows, left=(1,))
+
+
+def _off(task: Any, cosines: Tensor) -> Tensor:
+    """How far the place of each test pair by cosine is from its place by score, (N,)."""
+    from scipy.stats import rankdata
+
+    scores = [float(row.tags[0]) for row in task.split("test")]
+    return torch.from_numpy(abs(rankdata(cosines.double().numpy()) - rankdata(scores)))
 
 
 def _cut(text: str) -> str:

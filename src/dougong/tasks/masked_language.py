@@ -150,7 +150,7 @@ class MaskedLanguage(CausalLanguage):
             filled[places] = logits[places].argmax(-1)
             shares, tokens = logits[places[0]].softmax(-1).topk(min(10, logits.shape[-1]))
             top = [
-                (str(self.tokenizer.token(token)), share)
+                (str(self.tokenizer.written(token)), share)
                 for token, share in zip(tokens.tolist(), shares.tolist(), strict=True)
             ]
             found.append(Prediction(self.tokenizer.decode(filled), top[0][1], top))

@@ -48,9 +48,10 @@ class Measure:
     high: float = 1.0
 
     def vectors(self, output: Output, lengths: Tensor) -> Tensor:
-        """Hidden states (R, L, D) of texts of so many tokens, (R,), to vectors (R, P) of length 1, in float32."""
+        """Hidden states (R, L, D) of texts of so many tokens, (R,), to vectors (R, P) of length 1, float32 or wider."""
         assert output.hidden is not None
-        return F.normalize(pooled(output.hidden.float(), lengths, self.pooling), dim=-1)
+        wide = output.hidden.to(torch.promote_types(output.hidden.dtype, torch.float32))
+        return F.normalize(pooled(wide, lengths, self.pooling), dim=-1)
 
     def losses(self, first: Tensor, second: Tensor, targets: Tensor) -> Tensor:
         """The loss of each sample of a whole split, (N,); arguments as `EmbeddingMetrics.gathered` gives them."""

@@ -24,6 +24,33 @@ _JOINED = (
 )
 
 
+def _byte_signs() -> dict[str, int]:
+    """The byte that each sign of a byte-level vocabulary stands for (Radford et al. 2019): those that can be seen stand
+    for themselves, the others for the signs from U+0100 on, so that a blank is written as Ġ."""
+    seen = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in seen]
+    return {chr(byte): byte for byte in seen} | {chr(256 + number): byte for number, byte in enumerate(hidden)}
+
+
+BYTES = _byte_signs()
+
+
+def written(tokenizer: Tokenizer, index: int) -> str | None:
+    """See `Tokenizer.written`."""
+    token = tokenizer.token(index)
+    if token is None or token in tokenizer.special.values():
+        return token
+    if tokenizer.opened.pieces is None and "ByteLevel" in repr(tokenizer.opened.core.decoder):
+        if not all(sign in BYTES for sign in token):  # one that was added as it is
+            return token
+        held = bytes(BYTES[sign] for sign in token)
+        try:
+            return held.decode("utf-8")
+        except UnicodeDecodeError:  # part of a character
+            return "".join(f"<0x{byte:02X}>" for byte in held)
+    return token.replace("\u2581", " ")
+
+
 def joins(tokenizer: Tokenizer) -> bool:
     """Whether spaces before signs are taken away over the whole text, as clean_up_tokenization_spaces asks.
 

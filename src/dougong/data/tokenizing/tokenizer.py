@@ -97,6 +97,16 @@ class Tokenizer:
             return self.opened.pieces[index] if 0 <= index < len(self.opened.pieces) else None
         return self.opened.core.id_to_token(index)
 
+    def written(self, index: int) -> str | None:
+        """The token of an id as people write it, None when there is none.
+
+        The sign of a vocabulary for a blank (Ġ of bytes, ▁ of pieces) is a blank; part of a character is its bytes, as
+        <0xE4>. The ## of word pieces stays: it says that a word goes on.
+        """
+        from dougong.data.tokenizing.decoding import written
+
+        return written(self, index)
+
     @cached_property
     def special(self) -> dict[str, str]:
         """Special tokens by role: "bos", "eos", "unk", "sep", "pad", "cls", "mask" those there are, then others."""

@@ -48,8 +48,8 @@ def attention(subject: Subject, ask: Ask) -> Finding:
         checks={"reproduction": reproduction(errors, layers[0].output.dtype, "the layer" + "s" * (len(errors) > 1))},
         maps=tuple(maps),
         notes=(
-            "Attention shows where the model looks, not which class that speaks for: it is the same whichever class "
-            "is asked. Integrated gradients answer for one class.",
+            f"Attention shows where the model looks, not which {subject.noun} that speaks for: it is the same "
+            f"whichever {subject.noun} is asked. Integrated gradients answer for one {subject.noun}.",
         ),
     )
 

@@ -16,13 +16,13 @@ SHARE, FLOOR = 0.01, 0.01
 def integrated_gradients(subject: Subject, ask: Ask) -> Finding:
     """(x - x') times the mean gradient on the straight path from the baseline x' to x (Sundararajan et al. 2017, 3).
 
-    The function is the evidence for the class, its logit less the mean of all logits. Steps are doubled from 32
-    until the scores add up to the rise of that function, or ``ask.steps`` is reached.
+    The function is the evidence for the class, its logit less the mean of all logits, or a cosine. Steps are
+    doubled from 32 until the scores add up to the rise of that function, or ``ask.steps`` is reached.
     """
     units = subject.cells()
     with torch.no_grad():
         ends = subject.evidence(torch.cat((subject.baseline, subject.points))).double()
-    rise, empty = float(ends[1] - ends[0]), float(subject.probability(subject.baseline))
+    rise = float(ends[1] - ends[0])
     steps = min(FIRST_STEPS, ask.steps)
     while True:
         attribution = attribute(subject, steps)
@@ -33,11 +33,10 @@ def integrated_gradients(subject: Subject, ask: Ask) -> Finding:
     return Finding(
         units=units,
         scores=subject.sum_over(units, attribution),
-        meaning=f"what each {units.kind} adds to the evidence for the class ({subject.evidence_words}), "
-        "compared with an empty input",
+        meaning=f"what each {units.kind} adds to {subject.aim}, compared with an empty input",
         signed=True,
         checks={"completeness": completeness(gap, rise, steps)},
-        notes=(f"An empty input is {subject.nothing}. The model gives the class {empty:.1%} there.",),
+        notes=(f"An empty input is {subject.nothing}. {subject.there(subject.baseline)}",),
     )
 
 

@@ -27,7 +27,7 @@ def occlusion(subject: Subject, _: Ask) -> Finding:
     return Finding(
         units=units,
         scores=evidence[-1] - evidence[:-1],
-        meaning=f"how much evidence for the class ({subject.evidence_words}) is lost without that {units.kind} alone",
+        meaning=f"how much of {subject.aim} is lost without that {units.kind} alone",
         signed=True,
         notes=(f"What is taken away is replaced by its part of an empty input: {subject.nothing}.",),
     )

@@ -45,8 +45,8 @@ def rollout(subject: Subject, ask: Ask) -> Finding:
     scores: np.ndarray = subject.gather(units, seen)
     kept = 1 - float(scores.sum())
     notes = [
-        "Rollout shows which parts the answer was mixed from, not which class they speak for: it is the same "
-        "whichever class is asked. Integrated gradients answer for one class."
+        f"Rollout shows which parts the answer was mixed from, not which {subject.noun} they speak for: it is the same "
+        f"whichever {subject.noun} is asked. Integrated gradients answer for one {subject.noun}."
     ]
     if (subject.read_by(units) < 0).any():
         notes.append(f"{kept:.0%} of the flow comes from special tokens, as the class token, and is not drawn.")
