@@ -76,3 +76,12 @@ def test_bad_input_is_one_line(folder: Path, words: list[str], said: str, capsys
     assert execute(["generate", str(folder), *words]) == 2
     out, err = capsys.readouterr()
     assert said in err and err.count("\n") == 1 and not out
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16", "int8", "int4"])
+def test_a_precision_is_chosen(folder: Path, precision: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["generate", str(folder), "--prompt", "the quick", "--max-new-tokens", "6", "--json", "--precision"]
+    assert execute([*words, precision]) == 0
+    assert len(json.loads(capsys.readouterr().out)["generations"][0]["tokens"]) == 6
+    assert execute([*words, "int2"]) == 2
+    assert "say float32, bf16, int8, int4" in capsys.readouterr().err

@@ -249,3 +249,22 @@ def test_a_writer_keeps_odd_text_and_refuses_other_keys(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="under"), RowWriter(tmp_path / "b.csv") as writer:
         writer.write([{"a": 1}, {"b": 1}])
     assert not (tmp_path / "b.csv").exists() and not (tmp_path / "b.csv.part").exists()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16", "int8"])
+def test_prepared_models_are_judged_and_asked_alike(
+    trained: Callable[..., Any], precision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = {"architecture": "vit", "image_size": 8, "patch_size": 4, "d_model": 32, "n_layers": 1, "n_heads": 2,
+             "d_ff": 64, "n_classes": 10}  # fmt: skip
+    run = trained(model=model, budget="30steps")
+    plain, found = dougong.evaluate(run), dougong.evaluate(run, precision=precision)
+    assert abs(found["loss"] - plain["loss"]) < {"float32": 1e-5, "bf16": 0.03, "int8": 0.02}[precision]
+    if precision != "float32":
+        assert found["loss"] != plain["loss"], "a control: it is computed otherwise"
+    assert execute(["evaluate", str(run.path), "--precision", precision]) == 0
+    assert execute(["evaluate", str(run.path), "--precision", "int3"]) == 2
+    assert "say float32, bf16, int8, int4" in capsys.readouterr().err
+    pixels = torch.rand(8, 8, 3).mul(255).byte().numpy()
+    (before,), (after,) = (list(dougong.predict(run, pixels, precision=each)) for each in (None, precision))
+    assert abs(before.probability - after.probability) < 0.03

@@ -18,7 +18,7 @@ SMALL = 320
 
 def found(
     run: str, task: Any, files: Iterable[Any], batch_size: int, skip_bad: bool, threshold: float, out: str | None,
-    draw: str | None,
+    draw: str | None, precision: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Find boxes in pictures as they come.
 
@@ -31,6 +31,7 @@ def found(
         threshold: the least probability of a box that is kept.
         out: a .json file of COCO's form, or a .jsonl or .csv table; None for none.
         draw: a folder for the pictures with their boxes; None for none.
+        precision: of the weights; as saved when None.
 
     Raises:
         UserError: a file or folder that cannot be written, or what a picture raises.
@@ -47,7 +48,8 @@ def found(
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--draw {draw}", f"cannot be made ({error.strerror})", "name another folder") from None
-    rows = _rows(predict(run, files, min(batch_size, task.at_once), skip_bad=skip_bad), task, threshold, folder)
+    answers = predict(run, files, min(batch_size, task.at_once), skip_bad=skip_bad, precision=precision)
+    rows = _rows(answers, task, threshold, folder)
     value: dict[str, Any] = {"run": run, "out": out, "draw": draw, "threshold": threshold}
     if coco:
         kept = list(rows)

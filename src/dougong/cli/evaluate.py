@@ -8,7 +8,7 @@ import typer
 
 from dougong import console
 from dougong.cli.app import verb
-from dougong.cli.sharing import Data, LabelColumns, LabelsSplit, RunFolder, TextColumns, columns
+from dougong.cli.sharing import Data, LabelColumns, LabelsSplit, Precision, RunFolder, TextColumns, columns
 
 MOST = 12
 """Classes of which a confusion matrix is shown; of more, the pairs that are mistaken most often."""
@@ -35,6 +35,7 @@ def evaluate(
     seen: Annotated[
         str | None, typer.Option(help="Of next items: exclude or include those that a user has met.")
     ] = None,
+    precision: Precision = None,
 ) -> dict[str, Any]:
     """Measure a trained model on a split of a data set.
 
@@ -47,7 +48,7 @@ def evaluate(
         checked_table(predictions, "--predictions")
     from dougong.training import evaluate as measure
 
-    named |= {"ranking": ranking, "seen": seen}
+    named |= {"ranking": ranking, "seen": seen, "precision": precision}
     found = dict(measure(run, data, split=split, predictions=predictions, **named))
     numbers = {k: v for k, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     rules = found.get("baselines") or {}

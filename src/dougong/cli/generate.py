@@ -13,6 +13,7 @@ import typer
 
 from dougong import console
 from dougong.cli.app import verb
+from dougong.cli.sharing import Precision
 from dougong.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def generate(
     length_penalty: Annotated[float | None, typer.Option(help="With beams: above 1 favours longer texts.")] = None,
     stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End here; may be repeated.")] = None,
     out: Annotated[str | None, typer.Option(metavar="FILE.jsonl", help="Write a line for each text.")] = None,
+    precision: Precision = None,
 ) -> dict[str, Any]:
     """Write on from a prompt.
 
@@ -69,9 +71,10 @@ def generate(
     from dougong.interop import load
     from dougong.runtime import Settings
     from dougong.runtime import generate as write
+    from dougong.runtime.preparing import prepared
 
     wanted = Settings.of(**settings)  # a mistake in them is said before the model is read
-    opened = load(model)
+    opened = prepared(load(model), precision)
     asked: list[Any] = [_talk(one, system) if chat else one for one in prompts]
     began = time.perf_counter()
     several: list[list[Generation]]

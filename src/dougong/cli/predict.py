@@ -14,7 +14,7 @@ import typer
 from dougong import console
 from dougong.cli.app import verb
 from dougong.cli.flowing import flow
-from dougong.cli.sharing import RunFolder
+from dougong.cli.sharing import Precision, RunFolder
 from dougong.errors import UserError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -71,6 +71,7 @@ def predict(
     user: Annotated[
         list[str] | None, typer.Option(metavar="USER", help="Of next items: a user of the run's data; may be repeated.")
     ] = None,
+    precision: Precision = None,
 ) -> dict[str, Any]:
     """Predict the class of each picture or text.
 
@@ -106,7 +107,7 @@ def predict(
 
         asked = pictures(files)
         asked = asked if "-" in files else list(asked)  # those of stdin may have no end
-        return found(run, task, asked, batch_size, skip_bad, threshold, out, draw)
+        return found(run, task, asked, batch_size, skip_bad, threshold, out, draw, precision)
     if draw is not None:
         raise UserError("--draw", f"is for boxes, which {task.name} does not find", "leave it out")
     masks, folder = task.name == "semantic-segmentation", None
@@ -123,7 +124,7 @@ def predict(
         wanted = inputs(files, reading_for(Path(run), task, text), format)
     else:
         wanted = iter(pictures(files))
-    answers: Iterator[Any] = ask(run, wanted, batch_size, skip_bad=skip_bad, users=user or ())
+    answers: Iterator[Any] = ask(run, wanted, batch_size, skip_bad=skip_bad, users=user or (), precision=precision)
     if out is not None and not Path(out).suffix:
         from dougong.cli.predicting_masks import drawing, free_place
 

@@ -54,6 +54,13 @@ LabelsSplit = Annotated[
     str | None,
     typer.Option(metavar="SIGN", help="Where a text may have several labels: the sign between those of a cell."),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PRECISION",
+        help="Of the weights: float32 (by this machine's fastest kernels), bf16, int8 or int4; as saved by default.",
+    ),
+]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a model's.")]
 
 NEXT = {

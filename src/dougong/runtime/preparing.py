@@ -105,6 +105,11 @@ def prepare(model: nn.Module, precision: Precision = "float32", *, compile: bool
     return model
 
 
+def prepared(model: nn.Module, precision: str | None) -> nn.Module:
+    """The model, prepared for a precision if one is asked for; see `prepare`."""
+    return model if precision is None else prepare(model, precision)  # type: ignore[arg-type]
+
+
 def described(model: nn.Module) -> str:
     """What preparing did, in a line."""
     done: Any = getattr(model, "prepared", None)

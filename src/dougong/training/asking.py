@@ -34,6 +34,7 @@ def evaluate(
     labels_split: str | None = None,
     ranking: str | None = None,
     seen: str | None = None,
+    precision: str | None = None,
 ) -> dict[str, Any]:
     """The metrics of a trained model on a split.
 
@@ -48,6 +49,7 @@ def evaluate(
         labels_split: of other data, the sign between the labels of a cell; likewise.
         ranking: of next items, "full" or "sampled-100"; as in training when None.
         seen: of next items, "exclude" or "include" those that a user has met; likewise.
+        precision: of the weights: "float32", "bf16", "int8" or "int4", see `dougong.prepare`; as saved when None.
 
     Returns:
         The task's metrics, ``samples``, and ``<primary>_low`` and ``_high``, a 95 % bootstrap interval; with classes
@@ -64,7 +66,7 @@ def evaluate(
         raise UserError("--split", f"{split!r} is none", "write train, val or test")
     if predictions is not None:
         checked_table(predictions, "--predictions")
-    model, place = trained_model(source)
+    model, place = trained_model(source, precision)
     folder = source.path if isinstance(source, Run) else Path(source)
     task = _task_on(folder, place, data, {"text": text, "label": label, "labels_split": labels_split})
     if ranking is not None or seen is not None:
@@ -140,6 +142,7 @@ def predict(
     text: str | Sequence[str] | None = None,
     skip_bad: bool = False,
     users: Sequence[str] = (),
+    precision: str | None = None,
 ) -> Iterator[Answer]:
     """What a trained model says about each input, in order, a batch at a time.
 
@@ -156,13 +159,14 @@ def predict(
         skip_bad: inputs that cannot be used are counted and left out instead of ending the work.
         users: of next items, users of the run's own data whose whole history is read; one who is not there, and one
             none of whose items is known, is answered with the most popular items.
+        precision: of the weights: "float32", "bf16", "int8" or "int4", see `dougong.prepare`; as saved when None.
 
     Raises:
         UserError: an input that cannot be used, or a model that does not say what it was trained for.
     """
     if batch_size < 1:
         raise UserError("batch_size", f"{batch_size} is less than one", "set it higher")
-    model, place = trained_model(source)
+    model, place = trained_model(source, precision)
     task = load_task(place)
     several: Iterable[Any] = inputs if isinstance(inputs, list | tuple | Iterator) else [inputs]
     counted = isinstance(several, list | tuple) and not any(isinstance(each, Path) for each in several)

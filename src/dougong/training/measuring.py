@@ -11,6 +11,10 @@ import torch
 from torch import nn
 
 
+LONG, LEAST = 20.0, 3
+"""Seconds after which no further round is begun, and rounds that there are in any case."""
+
+
 @torch.no_grad()
 def latency(models: dict[str, nn.Module], batch: int, rounds: int = 15, length: int | None = None) -> dict[str, float]:
     """Median seconds of a forward pass of each model, run in turns so that all meet the same machine.
@@ -18,14 +22,17 @@ def latency(models: dict[str, nn.Module], batch: int, rounds: int = 15, length: 
     Args:
         models: by name, in evaluation mode.
         batch: inputs at once.
-        rounds: passes of each.
+        rounds: passes of each; fewer of models that take long.
         length: tokens of an input, where inputs have a length.
     """
     inputs: dict[str, Any] = {}
     for name, model in models.items():
         inputs[name] = model.example_inputs(batch, length, device=_device(model))  # type: ignore[operator]
     seconds: dict[str, list[float]] = {name: [] for name in models}
+    begun = time.perf_counter()
     for turn in range(rounds + 2):
+        if turn >= 2 + LEAST and time.perf_counter() - begun > LONG:
+            break
         for name, model in models.items():
             _wait(model)
             start = time.perf_counter()

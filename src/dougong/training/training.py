@@ -298,16 +298,21 @@ def stop_between_steps() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def trained_model(source: str | Path | Run) -> tuple[nn.Module, Path]:
+def trained_model(source: str | Path | Run, precision: str | None = None) -> tuple[nn.Module, Path]:
     """The model of a run or of a model's folder, and the folder that describes its task.
 
+    Args:
+        source: a run, or a folder.
+        precision: that it is prepared for, see `dougong.prepare`; as it was saved when None.
+
     Raises:
-        UserError: neither.
+        UserError: neither, or no such precision.
     """
     from dougong.interop import load
+    from dougong.runtime.preparing import prepared
 
     folder = source.path if isinstance(source, Run) else Path(source)
     if (folder / "config.yaml").is_file() and not (folder / "model" / "config.json").is_file():
         raise UserError(str(folder), "is not finished", f"go on with: dougong resume {folder}")
     place = folder / "model" if (folder / "model" / "config.json").is_file() else folder
-    return load(place), place
+    return prepared(load(place), precision), place
