@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-
 LONG, LEAST = 20.0, 3
 """Seconds after which no further round is begun, and rounds that there are in any case."""
 
