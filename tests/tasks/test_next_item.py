@@ -18,10 +18,12 @@ from dougong.data import open_data
 from dougong.errors import UserError
 from dougong.heads.recommend import IGNORED
 from dougong.parts.output import deferring
+from dougong.report.comparison import write_comparison_report
 from dougong.tasks import task_for
 from dougong.tasks.next_item import NextItem
 from dougong.training import Run
 from dougong.training.loop import Loop
+from dougong.training.scoring import score
 from tests.training.conftest import same, weights
 
 SASREC = {"architecture": "sasrec", "d_model": 8, "n_layers": 1, "max_length": 6, "dropout": 0.1}
@@ -196,6 +198,29 @@ def test_resumed_equals_uninterrupted(name: str, loss: str, plays: Path, tmp_pat
     assert same(weights(whole), weights(gone_on)) and (whole.result or {})["test"] == (gone_on.result or {})["test"]
     other = trained(FAMILIES[name], plays, tmp_path / "other", seed=1, **choices)
     assert not same(weights(whole), weights(other))
+
+
+def test_models_that_look_both_ways_and_back_only_are_compared_each_as_it_reads(plays: Path, tmp_path: Path) -> None:
+    names = ["gru4rec", "bert4rec"]
+    found = dougong.compare(
+        {name: FAMILIES[name] for name in names}, plays, budget="3steps", seeds=1, out=tmp_path / "both"
+    )
+    assert "Beside rules without weights" in write_comparison_report(found).read_text(encoding="utf-8")
+    tasks = {name: found.runs(name)[0].task() for name in names}
+    models = {name: found.runs(name)[0].model() for name in names}
+    assert tasks["bert4rec"].masked and not tasks["gru4rec"].masked
+    for name, model in models.items():
+        right, metrics = score(model, tasks[name], "test")
+        for other in names:  # whose ever task it is that a model is judged by
+            seen, again = score(model, tasks[other], "test")
+            assert seen == right and again.sample_scores() == metrics.sample_scores()
+    assert tasks["gru4rec"].read_by(models["gru4rec"]) is tasks["gru4rec"]
+    # control: histories without the mask at their end, which a model that looks both ways cannot answer well
+    batch = tasks["gru4rec"].batch("test", torch.arange(3), train=False, epoch=0, seed=0)
+    assert (batch.inputs[0] < tasks["gru4rec"].mask).all()
+    read = tasks["gru4rec"].read_by(models["bert4rec"]).batch("test", torch.arange(3), train=False, epoch=0, seed=0)
+    assert (read.inputs[0] == tasks["gru4rec"].mask).sum() == 3
+    assert [one.seen.tolist() for one in read.truth] == [one.seen.tolist() for one in batch.truth]
 
 
 @pytest.fixture(scope="module")

@@ -164,6 +164,11 @@ def test_predict_draws_and_writes_coco(run: Run, folder: Path, tmp_path: Path, c
     rows = json.loads(capsys.readouterr().out)["predictions"]
     assert [row["where"] for row in rows] == [image["file_name"] for image in content["images"]]
     assert execute(["predict", str(run.path), str(folder / "images"), "--out", str(tmp_path / "a.txt")]) == 2
+    capsys.readouterr()
+    one = ["predict", str(run.path), str(folder / "images/cell000.png"), "--threshold", "1"]
+    assert execute([*one, "--out", str(tmp_path / "b.json")]) == 0
+    said = capsys.readouterr()  # nothing found is said to be so
+    assert "nothing is 100% probable" in said.err and said.out.startswith("1 prediction: ")
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     assert execute(["predict", str(run.path), str(broken)]) == 2

@@ -36,6 +36,7 @@ def found(
     Raises:
         UserError: a file or folder that cannot be written, or what a picture raises.
     """
+    from dougong.cli.check import many
     from dougong.cli.predict import write
     from dougong.training import predict
 
@@ -49,7 +50,8 @@ def found(
         except OSError as error:
             raise UserError(f"--draw {draw}", f"cannot be made ({error.strerror})", "name another folder") from None
     answers = predict(run, files, min(batch_size, task.at_once), skip_bad=skip_bad, precision=precision)
-    rows = _rows(answers, task, threshold, folder)
+    counts = [0, 0]  # pictures, and those in which something was found
+    rows = _counted(_rows(answers, task, threshold, folder), counts)
     value: dict[str, Any] = {"run": run, "out": out, "draw": draw, "threshold": threshold}
     if coco:
         kept = list(rows)
@@ -71,11 +73,21 @@ def found(
                 yield [row["where"], row["found"], " ".join(sure)]
 
         flow(["file", "found", "most probable"], cells(), task.at_once)
+    if counts[0] and not counts[1]:
+        console.note(f"nothing is {threshold:.0%} probable in any picture; a lower --threshold shows what comes next")
     if out is not None:
-        console.say(f"{count} predictions: {out}")
+        console.say(f"{many(count, 'prediction')}: {out}")
     if folder is not None:
-        console.say(f"{count} pictures with their boxes: {folder}")
+        console.say(f"{many(count, 'picture')} with {'its' if count == 1 else 'their'} boxes: {folder}")
     return {**value, "count": count} if out is not None or draw is not None else {}
+
+
+def _counted(rows: Iterable[dict[str, Any]], counts: list[int]) -> Iterator[dict[str, Any]]:
+    """The rows; meanwhile their number, and that of those with boxes, are counted."""
+    for row in rows:
+        counts[0] += 1
+        counts[1] += bool(row["boxes"])
+        yield row
 
 
 def _rows(answers: Iterable[Any], task: Any, threshold: float, folder: Path | None) -> Iterator[dict[str, Any]]:

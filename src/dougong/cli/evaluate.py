@@ -8,6 +8,7 @@ import typer
 
 from dougong import console
 from dougong.cli.app import verb
+from dougong.cli.check import many
 from dougong.cli.sharing import Data, LabelColumns, LabelsSplit, Precision, RunFolder, TextColumns, columns
 
 MOST = 12
@@ -61,7 +62,7 @@ def evaluate(
     for name, line in zip(("bleu", "chrf"), found.get("signatures") or (), strict=False):
         console.say(f"signature of {name}: {line}")
     if predictions is not None:
-        console.say(f"{found['samples']} predictions: {predictions}")
+        console.say(f"{many(found['samples'], 'prediction')}: {predictions}")
     return {"run": run, "data": data, "split": split, "predictions": predictions, **found}
 
 

@@ -13,6 +13,7 @@ import typer
 
 from dougong import console
 from dougong.cli.app import verb
+from dougong.cli.check import many
 from dougong.cli.flowing import flow
 from dougong.cli.sharing import Precision, RunFolder
 from dougong.errors import UserError
@@ -133,7 +134,7 @@ def predict(
     rows = (row_of(answer, task, top) for answer in answers)
     if out is not None:
         count = write(Path(out), rows)
-        console.say(f"{count} predictions: {out}")
+        console.say(f"{many(count, 'prediction')}: {out}")
         return {"run": run, "out": out, "count": count}
     if console.is_json():
         return {"run": run, "out": folder, "predictions": _some(list(rows))}

@@ -19,6 +19,7 @@ from dougong.frames.pyramid import Pyramid
 from dougong.parts.attention import Attention
 from dougong.report.predictions import Predictions, thumbnail
 from dougong.report.tables import tabs
+from dougong.tasks.task import read_by
 
 MOST_MODELS = 6
 PATIENCE = 30.0
@@ -149,7 +150,7 @@ def explained(models: Mapping[str, nn.Module], task: Any, asked: Sequence[Questi
                     left_out += 1
                     continue
                 try:
-                    found = explain(model, one.text, method=method, task=task, at=one.at)
+                    found = explain(model, one.text, method=method, task=read_by(task, model), at=one.at)
                 except UserError:  # as a model of language that hides words, and is given none hidden
                     continue
                 slowest = max(slowest, time.monotonic() - begun)

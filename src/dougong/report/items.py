@@ -14,6 +14,7 @@ from dougong.explain.texts import TOO_FEW
 from dougong.report.examples import Question, explained
 from dougong.report.tables import table, tabs
 from dougong.tasks.scores.ranking import standing
+from dougong.tasks.task import read_by
 from dougong.training.scoring import score
 
 USERS = 10
@@ -68,6 +69,7 @@ def _next(model: nn.Module, task: Any, chosen: list[int]) -> str:
     """Some users' newest items, what came next, its rank, and what the model shows."""
     from dougong.parts.output import deferring
 
+    task = read_by(task, model)
     batch = task.batch("test", torch.tensor(chosen), train=False, epoch=0, seed=0)
     with evaluation(model), deferring():
         output = model(*batch.inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dougong.data.batching import mix
 from dougong.errors import UserError
@@ -117,6 +118,24 @@ class NextItem:
         if self.asked_length is None and config.get("max_length") is not None:
             self.max_length = int(config["max_length"])
         return fitted, [*self.notes, *lines]
+
+    def read_by(self, model: nn.Module) -> NextItem:
+        """The same task as a given model reads it: one that looks both ways is asked at a mask, one that looks back is
+        not; samples and what they are ranked among stay. For models that are compared on one task.
+
+        Raises:
+            UserError: the model scores other items.
+        """
+        config: Any = getattr(model, "config", None)
+        if not config:
+            return self
+        masked = fit_items(config, len(self.catalogue.names), None, trained=True)[2]
+        length = int(config.get("max_length") or self.asked_length or LENGTH)
+        if (masked, length) == (self.masked, self.max_length):
+            return self
+        found = copy.copy(self)
+        found.masked, found.max_length, found._windows = masked, length, None
+        return found
 
     def windows(self) -> Windows:
         """The stretches of histories to learn from, made once.

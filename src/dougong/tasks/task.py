@@ -156,3 +156,8 @@ class Task(Protocol):
         Raises:
             UserError: an input that cannot be read.
         """
+
+
+def read_by(task: Any, model: Any) -> Any:
+    """A task as a given model reads it; the task itself, where all models read it alike."""
+    return task.read_by(model) if hasattr(task, "read_by") else task

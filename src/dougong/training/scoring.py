@@ -11,7 +11,7 @@ from torch import nn
 
 from dougong.parts.output import Output, deferring
 from dougong.runtime.convolving import FastPictures
-from dougong.tasks.task import Batch, Metrics, Task
+from dougong.tasks.task import Batch, Metrics, Task, read_by
 
 Watcher = Callable[[Output, Batch, "list[str] | None"], None]
 """Called with each batch: what the model answers, the batch, and what the model writes."""
@@ -40,6 +40,7 @@ def score(
         precision: "float32" or "bfloat16".
         watch: is called with each batch.
     """
+    task = read_by(task, model)
     mode, metrics = model.training, task.new_metrics()
     model.eval()
     autocast: Any = contextlib.nullcontext()

@@ -107,6 +107,8 @@ PLANTED: list[tuple[str, Callable[[Path], Any], str, str]] = [
     ("coco", coco(lambda c: c["images"][1].update(width=640)), "cell001.png", "64x48 pixels, where 640x48"),
     ("coco", coco(lambda c: c.pop("annotations")), "instances_train.json", "no list of annotations"),
     ("coco", lambda f: (f / "instances_train.json").write_text('{"images": [{]'), "instances_train.json", "not JSON"),
+    ("coco", lambda f: (f / "instances_train.json").write_text("{no json"), "instances_train.json", "not JSON"),
+    ("coco", lambda f: (f / "instances_train.json").write_text(""), "instances_train.json", "not JSON"),
     ("voc", xml("<name>", "<name></name><x>"), "cell002.xml", "not XML"),
     ("voc", xml("<xmin>", "<xmin>x"), "cell002.xml: object 1", "not four numbers"),
     ("voc", xml("<annotation>", "<!DOCTYPE a><annotation>"), "cell002.xml", "declares entities"),

@@ -152,6 +152,13 @@ def test_every_row_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert [rows.where(number) for number in np.flatnonzero(~rows.bad)] == ["plays.csv:2", "plays.csv:10"]
 
 
+@pytest.mark.parametrize("said", ["nan", "inf", "-Infinity"])
+def test_a_time_that_is_no_number_is_named(said: str, tmp_path: Path) -> None:
+    rows, _ = rows_of(file(tmp_path, HEAD + f"a,1,1\na,2,{said}\na,3,2.5\n"), {})
+    assert [(fault.where, fault.kind, said in fault.what) for fault in rows.faults] == [("plays.csv:3", "time", True)]
+    assert rows.bad.tolist() == [False, True, False]
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [

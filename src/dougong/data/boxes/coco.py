@@ -19,6 +19,8 @@ from dougong.data.pictures import read_file
 from dougong.errors import UserError
 
 HEAD = 65536
+NAMED = re.compile(r"^_?(instances|annotations)(\b|_)|\.coco\.json$", re.IGNORECASE)
+"""File names that COCO's own tools and those of others give."""
 KEYS = re.compile(rb'"(images|annotations|categories)"\s*:')
 
 
@@ -41,7 +43,7 @@ def coco_files(path: Path) -> list[tuple[Path, str | None]]:
 
 
 def _is_coco(file: Path) -> bool:
-    """Whether a file's beginning or end has COCO's keys; it may be broken in between."""
+    """Whether a file's beginning or end has COCO's keys, or its name says so and no list is in it; it may be broken."""
     try:
         with file.open("rb") as stream:
             head = stream.read(HEAD)
@@ -49,7 +51,10 @@ def _is_coco(file: Path) -> bool:
             tail = stream.read(HEAD)
     except OSError:
         return False
-    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and bool(KEYS.search(head) or KEYS.search(tail))
+    head = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if NAMED.search(file.name) and not head.startswith(b"["):
+        return True
+    return head.startswith(b"{") and bool(KEYS.search(head) or KEYS.search(tail))
 
 
 def list_coco(files: list[tuple[Path, str | None]], root: Path) -> BoxListing:

@@ -272,13 +272,15 @@ def times_of(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         none = pc.is_null(column, nan_is_null=True).to_numpy().astype(bool)
         numbers = column.cast(pa.int64() if pa.types.is_integer(column.type) else pa.float64())
-        return pc.fill_null(numbers, 0).to_numpy(), none, np.zeros(len(none), bool)
+        values = pc.fill_null(numbers, 0).to_numpy()
+        return values, none, ~none & ~np.isfinite(values)
     column = pc.utf8_trim_whitespace(column)
     none = pc.fill_null(pc.equal(column, ""), True).to_numpy().astype(bool)
     text = pc.if_else(pa.array(none), pa.scalar(None, pa.string()), column)
     for kind in (pa.int64(), pa.float64()):
         try:
-            return pc.fill_null(pc.cast(text, kind), 0).to_numpy(), none, np.zeros(len(none), bool)
+            values = pc.fill_null(pc.cast(text, kind), 0).to_numpy()
+            return values, none, ~none & ~np.isfinite(values)  # text may say "nan" or "inf"
         except pa.ArrowInvalid:
             continue
     numeric = pc.fill_null(pc.match_substring_regex(text, NUMBER), False).to_numpy().astype(bool)
