@@ -15,21 +15,22 @@ import torch
 from torch import Tensor, nn
 
 from dougong.frames.branch import Add, Block, Branch
+from dougong.frames.encoder_decoder import EncoderDecoder
 from dougong.frames.model import Model
 from dougong.frames.stack import Stack
 from dougong.heads.language import Capped, Project, Tied
-from dougong.parts.attention import Attention, NormalisedHeads, SoftCap
+from dougong.parts.attention import Attention, Memory, NormalisedHeads, SoftCap
 from dougong.parts.cache import Cache
 from dougong.parts.embeddings import TokenEmbedding
 from dougong.parts.feedforward import Activation, FeedForward, GatedFeedForward
 from dougong.parts.masks import Causal, Window, reach
 from dougong.parts.norms import LayerNorm, RMSNorm
-from dougong.parts.positions import Places, Positions
+from dougong.parts.positions import ALiBi, Places, Positions, RelativeBuckets
 from dougong.runtime.native.compiling import TYPES, Native
 from dougong.runtime.quantised import KIND, Codes, Quantised, QuantisedEmbedding, QuantisedHead
 
 # Kinds of operation and of activation, as in step.cpp.
-EMBED, PLACE, RMS, LAYER, LINEAR, ATTEND, ACTIVATE, GATE, ADD, CAP = range(10)
+EMBED, PLACE, RMS, LAYER, LINEAR, ATTEND, ACTIVATE, GATE, ADD, CAP, CROSS = range(11)
 ACTIVATIONS = {"relu": 1, "gelu": 2, "gelu_tanh": 3, "gelu_quick": 4, "silu": 5, "tanh": 6, "sigmoid": 7}
 
 OP = np.dtype(
@@ -41,8 +42,10 @@ OP = np.dtype(
     align=True,
 )
 LAYERS = np.dtype([(name, np.int64) for name in ("keys", "values", "room", "place", "begun", "type")])
+MEMORIES = np.dtype([(name, np.int64) for name in ("keys", "values", "length", "type", "lengths")])
 STATE = np.dtype(
-    [(name, np.int64) for name in ("batch", "length", "past", "tokens", "starts", "layers", "scores", "n_scores")]
+    [(name, np.int64) for name in ("batch", "length", "past", "tokens", "starts", "layers", "memories")]
+    + [(name, np.int64) for name in ("scores", "n_scores")]
 )
 LONGEST = 32
 """New tokens of a row that one step may hold."""
@@ -73,8 +76,14 @@ class Captured:
     """
 
     def __init__(self, model: nn.Module, native: Native, end: int) -> None:
-        if type(model) is not Model or type(model.body) is not Stack:
+        if type(model) is EncoderDecoder:
+            embedding, stack = model.target_embedding, model.decoder
+        elif type(model) is Model:
+            embedding, stack = model.embedding, model.body
+        else:
             raise NotCaptured(type(model).__name__)
+        if type(stack) is not Stack or stack.memory_positions is not None:
+            raise NotCaptured(type(stack).__name__)
         for part in model.modules():
             if part._forward_hooks or part._forward_pre_hooks:
                 if part is not model:
@@ -84,9 +93,10 @@ class Captured:
         self.ops: list[dict[str, Any]] = []
         self.buffers: list[Buffer] = []
         self.layers: list[Attention] = []
-        stack = model.body
-        self.stream = self._buffer(_width(model.embedding))
-        self._embed(model.embedding)
+        self.readers: list[Attention] = []  # of an encoder's states
+        self.biases: dict[str, int] = {}
+        self.stream = self._buffer(_width(embedding))
+        self._embed(embedding)
         self.tables: dict[str, tuple[int, int, int, bool]] = {}
         for kind, part in stack.positions.items():
             self._position(kind, part)
@@ -97,13 +107,14 @@ class Captured:
         self.scores = self._head(model.head)
         self.program = np.zeros(len(self.ops), OP)
         assert self.program.itemsize == native.sizes(0) and LAYERS.itemsize == native.sizes(1)
-        assert STATE.itemsize == native.sizes(2)
+        assert MEMORIES.itemsize == native.sizes(2) and STATE.itemsize == native.sizes(3)
         for number, op in enumerate(self.ops):
             for name, value in op.items():
                 self.program[name][number] = value.number if isinstance(value, Buffer) else value
         self.spaces: list[Tensor] = []
         self.capacity = 0
         self.table = np.zeros(len(self.layers), LAYERS)
+        self.memories = np.zeros(len(self.readers), MEMORIES)
         self.state = np.zeros(1, STATE)
 
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
@@ -129,10 +140,20 @@ class Captured:
             )  # fmt: skip
             kept.used += length
             longest = max(longest, kept.used)
+        lengths = None if cache.memory_lengths is None else cache.memory_lengths.contiguous()
+        memories = [cache.recall(reader) for reader in self.readers]
+        for number, memory in enumerate(memories):
+            assert memory is not None
+            keys, values = memory
+            self.memories[number] = (
+                keys.data_ptr(), values.data_ptr(), keys.shape[1], TYPES[keys.dtype],
+                0 if lengths is None else lengths.data_ptr(),
+            )  # fmt: skip
+            longest = max(longest, keys.shape[1])
         scratch = torch.empty(threads * longest)
         self.state[0] = (
             batch, length, cache.length, tokens.data_ptr(), 0 if starts is None else starts.data_ptr(),
-            self.table.ctypes.data, scratch.data_ptr(), longest,
+            self.table.ctypes.data, self.memories.ctypes.data, scratch.data_ptr(), longest,
         )  # fmt: skip
         self.native.run(self.program.ctypes.data, len(self.program), self.state.ctypes.data, threads)
         cache.advance(length)
@@ -141,11 +162,19 @@ class Captured:
 
     def takes(self, cache: Cache, length: int) -> bool:
         """Whether a step of ``length`` new tokens can go on from the cache."""
-        return length <= LONGEST and all(
-            (kept := cache.known(layer)) is not None
-            and kept.keys.dtype in TYPES
-            and (kept.reach is None or length <= kept.reach + 1)
-            for layer in self.layers
+        return (
+            length <= LONGEST
+            and all(
+                (kept := cache.known(layer)) is not None
+                and kept.keys.dtype in TYPES
+                and (kept.reach is None or length <= kept.reach + 1)
+                for layer in self.layers
+            )
+            and all(
+                (memory := cache.recall(reader)) is not None
+                and all(side.dtype in TYPES and side.is_contiguous() for side in memory)
+                for reader in self.readers
+            )
         )
 
     # Where values lie.
@@ -214,7 +243,13 @@ class Captured:
         """A table of what is added to the embeddings, one of angles, or neither."""
         assert isinstance(part, Positions)
         some = torch.arange(1)
-        if part.bias(some, some) is not None or part.shift(Places(some, 1)) is not None:
+        if part.shift(Places(some, 1)) is not None:
+            raise NotCaptured(type(part).__name__)
+        if type(part) in (ALiBi, RelativeBuckets):  # what they add depends on the distance alone
+            found = part.bias(torch.tensor([self.end - 1]), torch.arange(self.end))
+            assert found is not None
+            self.biases[kind] = self._float(found[:, 0].flip(-1))
+        elif part.bias(some, some) is not None:
             raise NotCaptured(type(part).__name__)
         places = Places(torch.arange(self.end), self.end)
         added, turned = part.embedding(places), part.rotation(places)
@@ -306,8 +341,10 @@ class Captured:
         return self._linear(body.down, gate, target)
 
     def _attention(self, body: Attention, source: Buffer, target: Buffer | None, kind: str) -> Buffer:
+        if body.cross:
+            return self._cross(body, source, target)
         kinds = {type(part) for part in body.mask.parts()}
-        if body.cross or not kinds <= {Causal, Window} or Causal not in kinds:
+        if not kinds <= {Causal, Window} or Causal not in kinds:
             raise NotCaptured("attention that does more than look back")
         query = self._linear(body.query, source, wait=False)
         key = self._linear(body.key, source, wait=False)
@@ -319,17 +356,35 @@ class Captured:
         norms: dict[str, Any] = {}
         if body.heads is not None:
             norms = self._norms_of_heads(body.heads)
-        if body.scores is not None and type(body.scores) is not SoftCap:
-            raise NotCaptured(type(body.scores).__name__)
         self._emit(
             ATTEND, source=query, in2=key, in3=value, out=mixed, width=width, heads=body.n_heads,
-            groups=body.n_kv_heads, factor=body.scale if body.scale is not None else width**-0.5,
-            cap=body.scores.cap if body.scores is not None else 0.0, layer=len(self.layers),
-            reach=-1 if far is None else far, scale=cosines, more=sines, rotary=rotary, interleaved=int(interleaved),
-            **norms,
+            groups=body.n_kv_heads, layer=len(self.layers), reach=-1 if far is None else far, scale=cosines,
+            more=sines, rotary=rotary, interleaved=int(interleaved), inner=self.end,
+            bias=self.biases.get(kind) or self.biases.get("all") or 0, **self._scoring(body, width), **norms,
         )  # fmt: skip
         self.layers.append(body)
         return self._linear(body.output, mixed, target)
+
+    def _cross(self, body: Attention, source: Buffer, target: Buffer | None) -> Buffer:
+        if type(body.source) is not Memory or body.heads is not None or body.mask.parts():
+            raise NotCaptured("attention to something else than an encoder's states")
+        query = self._linear(body.query, source)
+        mixed, width = self._buffer(query.width), query.width // body.n_heads
+        self._emit(
+            CROSS, source=query, out=mixed, width=width, heads=body.n_heads, groups=body.n_kv_heads,
+            layer=len(self.readers), **self._scoring(body, width),
+        )  # fmt: skip
+        self.readers.append(body)
+        return self._linear(body.output, mixed, target)
+
+    @staticmethod
+    def _scoring(body: Attention, width: int) -> dict[str, Any]:
+        if body.scores is not None and type(body.scores) is not SoftCap:
+            raise NotCaptured(type(body.scores).__name__)
+        return {
+            "factor": body.scale if body.scale is not None else width**-0.5,
+            "cap": body.scores.cap if body.scores is not None else 0.0,
+        }
 
     def _norms_of_heads(self, heads: nn.Module) -> dict[str, Any]:
         query, key = getattr(heads, "query", None), getattr(heads, "key", None)

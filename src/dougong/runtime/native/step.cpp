@@ -74,7 +74,7 @@ static inline vf nibbles(const uint8_t *from, bool high) {  // each less 8
 }
 
 enum Type : int32_t { FLOAT32 = 0, BFLOAT16 = 1, INT8 = 2, INT4 = 3 };
-enum Kind : int32_t { EMBED = 0, PLACE = 1, RMS = 2, LAYER = 3, LINEAR = 4, ATTEND = 5, ACTIVATE = 6, GATE = 7, ADD = 8, CAP = 9 };
+enum Kind : int32_t { EMBED = 0, PLACE = 1, RMS = 2, LAYER = 3, LINEAR = 4, ATTEND = 5, ACTIVATE = 6, GATE = 7, ADD = 8, CAP = 9, CROSS = 10 };
 enum Activation : int32_t { NONE = 0, RELU = 1, GELU = 2, GELU_TANH = 3, GELU_QUICK = 4, SILU = 5, TANH = 6, SIGMOID = 7 };
 
 constexpr int GROUP = 32;  // weights that share a scale
@@ -95,10 +95,17 @@ struct Layer {  // one attention's keys and values, (B, G, room, K)
     int64_t type;
 };
 
+struct Memory {  // what one cross-attention made of the encoder's states, (B, S, G, K)
+    void *keys, *values;
+    int64_t length, type;
+    const int64_t *lengths;  // (B,) of which are real, or null
+};
+
 struct State {
     int64_t batch, length, past;   // rows, new tokens of each, tokens before them
     const int64_t *tokens, *starts;  // (B, L); (B,) columns in which rows begin
     const Layer *layers;
+    const Memory *memories;
     float *scores;  // scratch of each thread
     int64_t n_scores;
 };
@@ -335,11 +342,57 @@ static inline float value_of(uint16_t x) { return wide(x); }
 static inline void put(float *to, float x) { *to = x; }
 static inline void put(uint16_t *to, float x) { *to = narrow(x); }
 
+// Scores in place to shares that sum to one.
+static void soften(float *scores, int64_t count) {
+    float highest = -INFINITY;
+    for (int64_t s = 0; s < count; s++) highest = scores[s] > highest ? scores[s] : highest;
+    double sum = 0;
+    for (int64_t s = 0; s < count; s++) sum += scores[s] = expf(scores[s] - highest);
+    const float share = (float)(1 / sum);
+    for (int64_t s = 0; s < count; s++) scores[s] *= share;
+}
+
+template <class Half>
+static inline float product(const Half *key, const float *query, int64_t K) {
+    const int64_t whole = K / VL * VL;
+    vf sums = {};
+    for (int64_t i = 0; i < whole; i += VL) sums += read(key + i) * read(query + i);
+    float sum = total(sums);
+    for (int64_t i = whole; i < K; i++) sum += value_of(key[i]) * query[i];
+    return sum;
+}
+
+template <class Half>
+static inline void mix(float *out, const Half *value, float weight, int64_t K) {
+    const int64_t whole = K / VL * VL;
+    for (int64_t i = 0; i < whole; i += VL) *(vf_any *)(out + i) += read(value + i) * weight;
+    for (int64_t i = whole; i < K; i++) out[i] += value_of(value[i]) * weight;
+}
+
+// One head of one new token reads the memory.
+template <class Half>
+static void cross(const Op &op, const State &state, int64_t token, int64_t head, float *scores) {
+    const Memory &memory = state.memories[op.layer];
+    const int64_t K = op.width, row = token / state.length, step = (int64_t)op.groups * K;
+    const int64_t at = row * memory.length * step + head / (op.heads / op.groups) * K;
+    const int64_t count = memory.lengths ? memory.lengths[row] : memory.length;
+    const Half *keys = (const Half *)memory.keys + at, *values = (const Half *)memory.values + at;
+    const float *query = op.in + (token * op.heads + head) * K;
+    float *out = op.out + (token * op.heads + head) * K;
+    for (int64_t s = 0; s < count; s++) {
+        scores[s] = product(keys + s * step, query, K) * op.factor;
+        if (op.cap > 0) scores[s] = op.cap * tanhf(scores[s] / op.cap);
+    }
+    soften(scores, count);
+    memset(out, 0, K * sizeof(float));
+    for (int64_t s = 0; s < count; s++) mix(out, values + s * step, scores[s], K);
+}
+
 // The heads of one group in one row: new keys and values go into the cache, then each new token attends.
 template <class Half>
 static void attend(const Op &op, const State &state, int64_t row, int64_t group, float *scores) {
     const Layer &layer = state.layers[op.layer];
-    const int64_t K = op.width, per = op.heads / op.groups, L = state.length, whole = K / VL * VL;
+    const int64_t K = op.width, per = op.heads / op.groups, L = state.length;
     Half *keys = (Half *)layer.keys + (row * op.groups + group) * layer.room * K;
     Half *values = (Half *)layer.values + (row * op.groups + group) * layer.room * K;
     const int64_t start = state.starts ? state.starts[row] : 0;
@@ -363,28 +416,15 @@ static void attend(const Op &op, const State &state, int64_t row, int64_t group,
             float *out = op.out + ((row * L + l) * op.heads + head) * K;
             if (op.query_norm) norm(query, query, K, op.query_norm, nullptr, op.eps, false);
             if (op.rotary) rotate(query, op, state.past + l - start);
-            float highest = -INFINITY;
+            const float *bias = op.bias ? (const float *)op.bias + head * op.inner : nullptr;  // by distance
             for (int64_t s = first; s < end; s++) {
-                const Half *key = keys + s * K;
-                vf sums = {};
-                for (int64_t i = 0; i < whole; i += VL) sums += read(key + i) * *(const vf_any *)(query + i);
-                float score = total(sums);
-                for (int64_t i = whole; i < K; i++) score += value_of(key[i]) * query[i];
-                score *= op.factor;
+                float score = product(keys + s * K, query, K) * op.factor;
                 if (op.cap > 0) score = op.cap * tanhf(score / op.cap);
-                scores[s - first] = score;
-                if (score > highest) highest = score;
+                scores[s - first] = bias ? score + bias[end - 1 - s] : score;
             }
-            double sum = 0;
-            for (int64_t s = 0; s < end - first; s++) sum += scores[s] = expf(scores[s] - highest);
-            const float share = (float)(1 / sum);
+            soften(scores, end - first);
             memset(out, 0, K * sizeof(float));
-            for (int64_t s = first; s < end; s++) {
-                const Half *value = values + s * K;
-                const float weight = scores[s - first] * share;
-                for (int64_t i = 0; i < whole; i += VL) *(vf_any *)(out + i) += read(value + i) * weight;
-                for (int64_t i = whole; i < K; i++) out[i] += value_of(value[i]) * weight;
-            }
+            for (int64_t s = first; s < end; s++) mix(out, values + s * K, scores[s - first], K);
         }
     }
 }
@@ -431,6 +471,13 @@ static void perform(const Op &op, const State &state, int thread, int threads) {
                 else attend<uint16_t>(op, state, item / op.groups, item % op.groups, scores);
             }
             break;
+        case CROSS:
+            for (int64_t item = thread; item < rows * op.heads; item += threads) {
+                float *scores = state.scores + thread * state.n_scores;
+                if (state.memories[op.layer].type == FLOAT32) cross<float>(op, state, item / op.heads, item % op.heads, scores);
+                else cross<uint16_t>(op, state, item / op.heads, item % op.heads, scores);
+            }
+            break;
         case ACTIVATE:  // the same shares as the linear layer before it, so nobody waits
         case GATE:
             share(op.width, TILE_N, thread, threads, first, last);
@@ -452,7 +499,10 @@ static void perform(const Op &op, const State &state, int thread, int threads) {
 
 extern "C" {
 
-int64_t sizes(int which) { return which == 0 ? sizeof(Op) : which == 1 ? sizeof(Layer) : sizeof(State); }
+int64_t sizes(int which) {
+    const int64_t found[] = {sizeof(Op), sizeof(Layer), sizeof(Memory), sizeof(State)};
+    return found[which];
+}
 
 void run(const Op *ops, int64_t count, const State *state, int threads) {
 #pragma omp parallel num_threads(threads)
