@@ -32,6 +32,7 @@ _HOME = {
     "explain": "explain",
     "check": "data",
     "generate": "runtime",
+    "prefix": "runtime",
     "prepare": "runtime",
     "stream": "runtime",
 }
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from dougong.architectures.vectors import Transformer
     from dougong.errors import UserError
     from dougong.interop import load, save
-    from dougong.runtime import generate, prepare, stream
+    from dougong.runtime import generate, prefix, prepare, stream
 
 
 def __getattr__(name: str) -> Any:

@@ -60,6 +60,28 @@ def test_beams_chat_and_stop(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert json.loads(capsys.readouterr().out)["generations"][0]["reason"] == "stop"
 
 
+def test_what_guessing_and_shared_beginnings_saved_is_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["generate", str(folder), "--prompt", "the quick", "--max-new-tokens", "30"]
+    assert execute(words) == 0
+    plain, err = capsys.readouterr()
+    assert "accepted" not in err and "read" not in err
+    for guess in (["--lookup", "2"], ["--draft", str(folder)]):
+        assert execute([*words, *guess]) == 0
+        out, err = capsys.readouterr()
+        assert out == plain and "guessed tokens accepted" in err
+    assert execute([*words, "--draft", str(folder), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)["generations"][0]
+    assert row["proposed"] == row["accepted"] > 20  # the model guesses for itself
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text(
+        "".join(f"the quick brown fox jumps over the lazy dog. {word}\n" for word in ("fox", "dog", "é"))
+    )
+    assert execute(["generate", str(folder), "--file", str(prompts), "--max-new-tokens", "2"]) == 0
+    assert "of the prompts'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -69,6 +91,10 @@ def test_beams_chat_and_stop(folder: Path, capsys: pytest.CaptureFixture[str]) -
         (["--file", "nowhere.txt"], "nowhere.txt: cannot be read"),
         (["--prompt", "a", "--out", "texts.csv"], "end it in .jsonl"),
         (["--prompt", "a", "--beams", "2", "--top-k", "3"], "do not go with drawn tokens"),
+        (["--prompt", "a", "--lookup", "2", "--draft", "b"], "--draft: and --lookup both guess"),
+        (["--prompt", "a", "--beams", "2", "--draft", "b"], "--beams: do not go with --draft"),
+        (["--prompt", "a", "--beams", "2", "--lookup", "2"], "beams: do not go with lookup"),
+        (["--prompt", "a", "--draft", "nowhere"], "nowhere"),
         (["--prompt", "a", "--max-new-tokens", "500"], "ask for at most"),
     ],
 )

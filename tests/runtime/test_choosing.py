@@ -79,11 +79,14 @@ def test_a_run_that_would_come_twice_is_found(text: list[int], size: int) -> Non
 
 def test_bans_ends_and_forced_tokens() -> None:
     rules = Rules(Settings(banned=[7], min_new_tokens=2), [1, 2], first=11, last=12)
-    assert rules(scores(), TEXTS, 0, 9).argmax(-1).tolist() == [11, 11, 11]
-    early, later, last = (rules(scores(), TEXTS, written, 9) for written in (1, 2, 8))
+    assert rules(scores(), TEXTS, [0] * 3, [9] * 3).argmax(-1).tolist() == [11, 11, 11]
+    early, later, last = (rules(scores(), TEXTS, [written] * 3, [9] * 3) for written in (1, 2, 8))
     assert early[:, [1, 2, 7]].isinf().all() and later[:, 7].isinf().all() and later[:, [1, 2]].isfinite().all()
     assert last.argmax(-1).tolist() == [12, 12, 12]
-    assert torch.equal(Rules(Settings())(scores(), TEXTS, 0, 9), scores())
+    mixed = rules(scores(), TEXTS, [0, 1, 8], [9, 9, 9])  # rows that began at different times
+    alone = [rules(scores(), TEXTS, [count] * 3, [9] * 3)[row] for row, count in enumerate((0, 1, 8))]
+    assert torch.equal(mixed, torch.stack(alone))
+    assert torch.equal(Rules(Settings())(scores(), TEXTS, [0] * 3, [9] * 3), scores())
 
 
 def test_tokens_are_drawn_as_often_as_they_are_probable() -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SETTINGS = (
     "max_new_tokens", "min_new_tokens", "temperature", "top_k", "top_p", "min_p", "seed", "samples",
-    "repetition_penalty", "no_repeat_ngram", "beams", "length_penalty",
+    "repetition_penalty", "no_repeat_ngram", "beams", "length_penalty", "lookup",
 )  # fmt: skip
 """Options that are handed on as they are."""
 
@@ -29,6 +29,7 @@ SETTINGS = (
 @verb(
     'dougong generate gpt2-folder --prompt "Once upon a time"',
     'dougong generate gpt2-folder --prompt "Once upon a time" --top-p 0.9 --samples 3 --seed 1',
+    'dougong generate gpt2-folder --prompt "Once upon a time" --draft small-gpt2-folder',
     'dougong generate t5-folder --prompt "translate English to German: The house is old." --beams 4 --json',
 )
 def generate(
@@ -54,6 +55,12 @@ def generate(
     beams: Annotated[int | None, typer.Option(help="Keep this many best partial texts.")] = None,
     length_penalty: Annotated[float | None, typer.Option(help="With beams: above 1 favours longer texts.")] = None,
     stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End here; may be repeated.")] = None,
+    draft: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A smaller model that guesses tokens; the texts stay the same.")
+    ] = None,
+    lookup: Annotated[
+        int | None, typer.Option(help="Guess what followed the last time that these newest tokens stood in the text.")
+    ] = None,
     out: Annotated[str | None, typer.Option(metavar="FILE.jsonl", help="Write a line for each text.")] = None,
     precision: Precision = None,
 ) -> dict[str, Any]:
@@ -74,7 +81,13 @@ def generate(
     from dougong.runtime.preparing import prepared
 
     wanted = Settings.of(**settings)  # a mistake in them is said before the model is read
+    if draft is not None and wanted.guesses:
+        raise UserError("--draft", "and --lookup both guess", "leave one of them out")
+    if draft is not None and wanted.beams > 1:
+        raise UserError("--beams", "do not go with --draft", "leave one of them out")
     opened = prepared(load(model), precision)
+    if draft is not None:
+        settings["draft"] = prepared(load(draft), precision)
     asked: list[Any] = [_talk(one, system) if chat else one for one in prompts]
     began = time.perf_counter()
     several: list[list[Generation]]
@@ -88,7 +101,16 @@ def generate(
         several = [one if isinstance(one, list) else [one] for one in found]
     seconds = time.perf_counter() - began
     rows: list[dict[str, Any]] = [
-        {"prompt": text, "text": one.text, "tokens": list(one.tokens), "reason": one.reason, "score": one.score}
+        {
+            "prompt": text,
+            "text": one.text,
+            "tokens": list(one.tokens),
+            "reason": one.reason,
+            "score": one.score,
+            "read": one.read,
+            "proposed": one.proposed,
+            "accepted": one.accepted,
+        }
         for text, group in zip(prompts, several, strict=True)
         for one in group
     ]
@@ -102,8 +124,17 @@ def generate(
             console.say(f"{row['text']}\n")
     rate = count / seconds if seconds else 0.0
     ended = f"; ended by {rows[0]['reason']}" if len(rows) == 1 else ""
-    console.note(f"{count} tokens in {seconds:.1f} s, {rate:.1f} tokens/s{ended}")
+    console.note(f"{count} tokens in {seconds:.1f} s, {rate:.1f} tokens/s{ended}{_saved(several)}")
     return {"model": model, "seconds": seconds, "tokens_per_second": rate, "out": out, "generations": rows}
+
+
+def _saved(several: list[list[Generation]]) -> str:
+    """What need not be done: guesses that were right, and parts of prompts that were read once."""
+    every = [one for group in several for one in group]
+    proposed, accepted = sum(one.proposed for one in every), sum(one.accepted for one in every)
+    given, read = sum(len(group[0].prompt) for group in several), sum(one.read for one in every)
+    said = f"; {accepted} of {proposed} guessed tokens accepted" if proposed else ""
+    return said + (f"; {read} of the prompts' {given} tokens read" if read < given else "")
 
 
 def _streamed(model: Any, prompt: Any, settings: dict[str, Any]) -> Generation:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+
+from dougong.parts.kept import Kept, aligned
 
 
 class Cache:
@@ -17,10 +21,12 @@ class Cache:
 
     Args:
         max_length: tokens that fit.
+        whole: layers that look back over a window keep everything all the same, so that a beginning of the text can be
+            taken from it (`first`), and any number of tokens taken back (`rewind`).
     """
 
-    def __init__(self, max_length: int) -> None:
-        self.max_length = max_length
+    def __init__(self, max_length: int, whole: bool = False) -> None:
+        self.max_length, self.whole = max_length, whole
         self.length = 0
         self.starts: Tensor | None = None  # (B,), None when all begin in column 0
         self.memory_lengths: Tensor | None = None  # (B,) real tokens of what cross-attention reads, None when all are
@@ -44,9 +50,12 @@ class Cache:
         if end > self.max_length:
             raise ValueError(f"the cache holds {self.max_length} tokens and {end} are needed; make it longer")
         if layer not in self._layers:
-            room = self.max_length if reach is None else min(self.max_length, 2 * (reach + 1))
-            self._layers[layer] = Kept(key, value, room, reach)
+            self._layers[layer] = Kept(key, value, self._room(reach), reach)
         return self._layers[layer].append(key, value)
+
+    def _room(self, reach: int | None) -> int:
+        """Columns of a layer's buffer."""
+        return self.max_length if reach is None or self.whole else min(self.max_length, 2 * (reach + 1))
 
     def known(self, layer: nn.Module) -> Kept | None:
         """What a layer has kept so far; None before it first wrote."""
@@ -95,66 +104,101 @@ class Cache:
         self._states = {layer: tuple(part[:, rows] for part in state) for layer, state in self._states.items()}
 
     @property
+    def recurs(self) -> bool:
+        """Whether a layer keeps a state, out of which no token can be taken again."""
+        return bool(self._states)
+
+    def rewind(self, tokens: int) -> None:
+        """Forget the newest ``tokens`` columns of every row, as if they had not been read.
+
+        Raises:
+            ValueError: a layer keeps a state, or a window has left behind what is needed again.
+        """
+        if tokens and self.recurs:
+            raise ValueError("a recurrence cannot take back what it has read")
+        for kept in self._layers.values():
+            kept.rewind(tokens, self.length - tokens)
+        self.length -= tokens
+
+    def first(self, tokens: Sequence[int], max_length: int, whole: bool = False) -> Cache:
+        """A new cache whose row b holds the first ``tokens[b]`` tokens of this one's only row; they end together.
+
+        Args:
+            tokens: of each row; 0 for a row that holds nothing yet.
+            max_length: tokens that fit into the new one.
+            whole: as for the new one.
+
+        Raises:
+            ValueError: more than there are; or fewer, and a layer keeps a state.
+        """
+        length = max(tokens)
+        forgot = any(kept.used < self.length for kept in self._layers.values())
+        if length > self.length or forgot or (self.recurs and min(tokens) < self.length):
+            raise ValueError(f"a cache of {self.length} tokens does not hold {list(tokens)}")
+        found = Cache(max_length, whole)
+        found.length = length
+        for layer, kept in self._layers.items():
+            rows = [kept.first(count, length) for count in tokens]
+            keys, values = (torch.stack(sides) for sides in zip(*rows, strict=True))
+            found._layers[layer] = Kept.of(keys, values, found._room(kept.reach), kept.reach)
+        found._states = {
+            layer: tuple(part.repeat_interleave(len(tokens), 1) for part in state)
+            for layer, state in self._states.items()
+        }
+        if min(tokens) < length:
+            device = next(iter(self._layers.values())).keys.device
+            found.starts = length - torch.tensor(list(tokens), device=device)
+        return found
+
+    def join(self, other: Cache) -> None:
+        """The rows of another cache of the same model come after this one's; all end in the same column.
+
+        Every buffer is made anew, as long as the longer one of the two.
+        """
+        length = max(self.length, other.length)
+        starts = torch.cat([side._begun(length) for side in (self, other)])
+        self.max_length = max(self.max_length, other.max_length)
+        for layer, kept in self._layers.items():
+            sides = (kept, other._layers[layer])
+            used = length if kept.reach is None else min(kept.reach, length)
+            keys = torch.cat([aligned(side.keys[:, :, : side.used], used) for side in sides])
+            values = torch.cat([aligned(side.values[:, :, : side.used], used) for side in sides])
+            self._layers[layer] = Kept.of(keys, values, self._room(kept.reach), kept.reach)
+        for layer, state in self._states.items():
+            self._states[layer] = tuple(torch.cat(both, 1) for both in zip(state, other._states[layer], strict=True))
+        self._join_memory(other)
+        self.length, self.starts = length, starts if bool(starts.any()) else None
+
+    def _begun(self, length: int) -> Tensor:
+        """(B,) columns in which the rows begin, when they end in column ``length``."""
+        if self.starts is not None:
+            return self.starts + (length - self.length)
+        held = [kept.keys for kept in self._layers.values()] + [state[0][0] for state in self._states.values()]
+        return torch.full((len(held[0]),), length - self.length, device=held[0].device)
+
+    def _join_memory(self, other: Cache) -> None:
+        """What cross-attention reads begins in the first column of every row, and is padded behind."""
+        lengths = []
+        for side in (self, other):
+            if side._memory:
+                key = next(iter(side._memory.values()))[0]
+                whole = torch.full((len(key),), key.shape[1], device=key.device)
+                lengths.append(whole if side.memory_lengths is None else side.memory_lengths)
+        for layer, pair in self._memory.items():
+            size = max(pair[0].shape[1], other._memory[layer][0].shape[1])
+            key, value = (
+                torch.cat([nn.functional.pad(one, (0, 0, 0, 0, 0, size - one.shape[1])) for one in both])
+                for both in zip(pair, other._memory[layer], strict=True)
+            )
+            self._memory[layer] = key, value
+        if lengths:
+            joined = torch.cat(lengths)
+            size = next(iter(self._memory.values()))[0].shape[1]
+            self.memory_lengths = joined if int(joined.min()) < size else None
+
+    @property
     def n_bytes(self) -> int:
         """Bytes held."""
         held: list[tuple[Tensor, ...]] = [*self._memory.values(), *self._states.values()]
         held += [(kept.keys, kept.values) for kept in self._layers.values()]
         return sum(tensor.numel() * tensor.element_size() for entry in held for tensor in entry)
-
-
-class Kept:
-    """One layer's keys and values: the columns ``0 .. used`` of a buffer of ``room`` columns hold the newest tokens.
-
-    Where a layer sees ``reach`` tokens back, older ones are dropped whenever the buffer is full: the last ``reach``
-    move to its front. That is one column moved for each one written, and keys stay in their order.
-    """
-
-    def __init__(self, key: Tensor, value: Tensor, room: int, reach: int | None) -> None:
-        shape = (*key.shape[:2], room)
-        self.keys, self.values = key.new_zeros((*shape, key.shape[3])), value.new_zeros((*shape, value.shape[3]))
-        self.room, self.reach, self.used = room, reach, 0
-
-    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Cache.extend`."""
-        new = key.shape[2]
-        if self.reach is not None and min(self.used, self.reach) + new > self.room:
-            # a long first text: seen whole, remembered in part
-            first = max(0, self.used - self.reach)
-            keys = torch.cat((self.keys[:, :, first : self.used], key), 2)
-            values = torch.cat((self.values[:, :, first : self.used], value), 2)
-            self.used = min(self.reach, keys.shape[2])
-            self._write(0, keys[:, :, keys.shape[2] - self.used :], values[:, :, keys.shape[2] - self.used :])
-            return keys, values
-        self._write(self.make_room(new), key, value)
-        self.used += new
-        first = 0 if self.reach is None else max(0, self.used - new - self.reach)
-        return self.keys[:, :, first : self.used], self.values[:, :, first : self.used]
-
-    def make_room(self, new: int) -> int:
-        """Have room for so many more columns, and say where the first of them goes: older ones may move to the front.
-
-        Raises:
-            ValueError: there is no room, whatever is forgotten.
-        """
-        if self.used + new > self.room:
-            kept = self.used if self.reach is None else min(self.used, self.reach)
-            if kept + new > self.room:
-                raise ValueError(f"{new} new tokens do not fit beside {kept} in {self.room} columns")
-            first = self.used - kept
-            past = self.keys[:, :, first : self.used].clone(), self.values[:, :, first : self.used].clone()
-            self.used = kept
-            self._write(0, *past)
-        return self.used
-
-    def _write(self, place: int, key: Tensor, value: Tensor) -> None:
-        self.keys[:, :, place : place + key.shape[2]] = key
-        self.values[:, :, place : place + key.shape[2]] = value
-
-    def reorder(self, rows: Tensor, drop: int) -> None:
-        """Other rows; the first ``drop`` columns are forgotten."""
-        keys, values = self.keys[rows, :, drop : self.used], self.values[rows, :, drop : self.used]
-        if len(rows) != len(self.keys):
-            self.keys = self.keys.new_zeros((len(rows), *self.keys.shape[1:]))
-            self.values = self.values.new_zeros((len(rows), *self.values.shape[1:]))
-        self.used -= drop
-        self._write(0, keys, values)

@@ -115,7 +115,7 @@ def search(
     while True:
         texts = [searches[number].begun + text for number in going for text in searches[number].texts]
         written = len(searches[going[0]].texts[0])
-        gains = rules(scores.log_softmax(-1), texts, written, room)
+        gains = rules(scores.log_softmax(-1), texts, [written] * len(texts), [room] * len(texts))
         totals = gains + torch.tensor([each for number in going for each in searches[number].scores]).to(gains)[:, None]
         best = totals.view(len(going), -1).topk(min(keep, totals.shape[-1] * count))
         n_vocabulary = scores.shape[-1]

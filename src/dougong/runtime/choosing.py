@@ -29,14 +29,16 @@ class Rules:
         self.banned = sorted(set(settings.banned))
         self.ends = sorted(set(ends))
 
-    def __call__(self, scores: Tensor, texts: Sequence[Sequence[int]], written: int, room: int) -> Tensor:
+    def __call__(
+        self, scores: Tensor, texts: Sequence[Sequence[int]], written: Sequence[int], room: Sequence[int]
+    ) -> Tensor:
         """Scores (B, V) of the next tokens to scores of those that may come.
 
         Args:
             scores: of the model, float32.
             texts: what each row holds so far, its prompt included.
-            written: new tokens that it holds.
-            room: new tokens that it may hold.
+            written: new tokens that each holds.
+            room: new tokens that each may hold.
         """
         settings = self.settings
         if settings.repetition_penalty != 1:
@@ -47,11 +49,16 @@ class Rules:
                 scores[row, repeating(text, settings.no_repeat_ngram)] = NEVER
         if self.banned:
             scores = scores.index_fill(1, torch.tensor(self.banned, device=scores.device), NEVER)
-        if self.ends and written < settings.min_new_tokens:
-            scores = scores.index_fill(1, torch.tensor(self.ends, device=scores.device), NEVER)
-        forced = self.first if written == 0 else self.last if written == room - 1 else None
-        if forced is not None:
-            scores = torch.full_like(scores, NEVER).index_fill(1, torch.tensor([forced], device=scores.device), 0.0)
+        young = [row for row, count in enumerate(written) if count < settings.min_new_tokens]
+        if self.ends and young:
+            scores = scores.clone()
+            scores[torch.tensor(young)[:, None], torch.tensor(self.ends)] = NEVER
+        for row, (count, most) in enumerate(zip(written, room, strict=True)):
+            forced = self.first if count == 0 else self.last if count == most - 1 else None
+            if forced is not None:
+                scores = scores.clone()
+                scores[row] = NEVER
+                scores[row, forced] = 0.0
         return scores
 
 
@@ -106,9 +113,37 @@ class Chooser:
         """Scores (B, V) of the rows of these numbers to their next tokens, (B,)."""
         if not self.settings.drawn:
             return scores.argmax(-1)
-        shares = narrowed(scores, self.settings).double().softmax(-1)
-        points = torch.stack([torch.rand((), generator=self.sources[row], dtype=torch.float64) for row in rows])
+        return self.draw(self.shares(scores), rows)
+
+    def shares(self, scores: Tensor) -> Tensor:
+        """Scores (B, V) to the probabilities with which tokens are drawn, float64."""
+        return narrowed(scores, self.settings).double().softmax(-1)
+
+    def draw(self, shares: Tensor, rows: Sequence[int]) -> Tensor:
+        """Tokens (B,) by their probabilities (B, V), which need not add up to 1."""
+        points = torch.stack([self._point(row) for row in rows])
         sums = shares.cumsum(-1)
         # a point in [0, sum) falls into the interval of one token, never into one of no width
         points = points.to(sums.device)[:, None] * sums[:, -1:]
-        return torch.searchsorted(sums, points, right=True)[:, 0].clamp(max=scores.shape[-1] - 1)
+        return torch.searchsorted(sums, points, right=True)[:, 0].clamp(max=shares.shape[-1] - 1)
+
+    def judge(self, shares: Tensor, guess: int, guessed: Tensor, row: int) -> int:
+        """The token of a row where another distribution drew a guess: drawn as if from ``shares`` alone.
+
+        The guess is taken with probability min(1, p / q); else a token is drawn from max(0, p - q) (Leviathan et al.
+        2023, algorithm 1 and appendix A.1; Chen et al. 2023, theorem 1).
+
+        Args:
+            shares: (V,) p, probabilities of the tokens.
+            guess: a token that was drawn by ``guessed``.
+            guessed: (V,) q, the probabilities that it was drawn by.
+            row: whose random numbers are used.
+        """
+        if float(self._point(row)) * float(guessed[guess]) < float(shares[guess]):
+            return guess
+        rest = (shares - guessed).clamp(min=0)
+        return int(self.draw((rest if float(rest.sum()) > 0 else shares)[None], [row])[0])
+
+    def _point(self, row: int) -> Tensor:
+        """A random number in [0, 1)."""
+        return torch.rand((), generator=self.sources[row], dtype=torch.float64)

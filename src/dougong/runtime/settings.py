@@ -6,7 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from torch import nn
+
 from dougong.errors import UserError, unknown
+from dougong.runtime.prefixes import Prefix
 
 DEFAULT_LENGTH = 128
 
@@ -38,6 +41,11 @@ class Settings:
         stop: texts at which writing ends; they are not part of the answer.
         end: tokens that end a text; those that the model's files name by default.
         start: the token with which an encoder-decoder begins to write; the one that its files name by default.
+        draft: a smaller model of the same vocabulary that guesses several tokens, which the model then judges in one
+            step: the same text, or drawn ones of the same distribution (Leviathan et al. 2023, algorithm 1).
+        lookup: guesses without a draft: what followed the last time that the text held its newest tokens, this many of
+            them or fewer; 0 for none. The same text, drawn or not.
+        prefix: what `dougong.prefix` read of the prompts already.
 
     Raises:
         UserError: a value that cannot be, or two that contradict one another.
@@ -60,11 +68,14 @@ class Settings:
     stop: str | Sequence[str] = ()
     end: int | Iterable[int] | None = None
     start: int | None = None
+    draft: Any = None
+    lookup: int = 0
+    prefix: Prefix | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("max_new_tokens", 1), ("min_new_tokens", 0), ("samples", 1), ("beams", 1)):
             _whole(name, getattr(self, name), least)
-        for name in ("top_k", "no_repeat_ngram", "seed"):
+        for name in ("top_k", "no_repeat_ngram", "seed", "lookup"):
             _whole(name, getattr(self, name), 1 if name == "top_k" else 0)
         _number("temperature", self.temperature, 0, None, "0 or more")
         _number("top_p", self.top_p, 0, 1, "above 0 and at most 1", above=True)
@@ -92,6 +103,15 @@ class Settings:
             raise UserError(
                 "beams", "do not go with drawn tokens", "leave out beams, or temperature, top_k, top_p, min_p"
             )
+        if self.draft is not None and not isinstance(self.draft, nn.Module):
+            raise UserError("draft", f"{type(self.draft).__name__} is no model", "give one that dougong.load opened")
+        if self.draft is not None and self.lookup:
+            raise UserError("draft", "and lookup both guess", "leave one of them out")
+        if self.prefix is not None and not isinstance(self.prefix, Prefix):
+            raise UserError("prefix", f"{type(self.prefix).__name__} is none", "make one with dougong.prefix")
+        for name in (self.guesses, "prefix" if self.prefix is not None else ""):
+            if name and self.beams > 1:
+                raise UserError("beams", f"do not go with {name}", f"leave out beams, or {name}")
         if self.samples > 1 and not self.drawn and self.samples > self.beams:
             raise UserError(
                 "samples",
@@ -116,6 +136,11 @@ class Settings:
     def narrowed(self) -> str:
         """The first of top_k, top_p and min_p that is set; else ""."""
         return next((name for name in ("top_k", "top_p", "min_p") if getattr(self, name) is not None), "")
+
+    @property
+    def guesses(self) -> str:
+        """What guesses tokens: "draft", "lookup" or ""."""
+        return "draft" if self.draft is not None else "lookup" if self.lookup else ""
 
     @property
     def drawn(self) -> bool:

@@ -18,6 +18,7 @@ from dougong.parts.masks import looks_ahead
 from dougong.parts.positions import Learned
 from dougong.parts.recurrence import Recurrence
 from dougong.runtime.native import Captured, NotCaptured, native
+from dougong.runtime.prefixes import Prefix
 
 DECODERS = "give a decoder with a language head, as gpt2, llama or t5"
 
@@ -28,12 +29,13 @@ class Writer:
     Args:
         model: a decoder, or an encoder-decoder, with a language head.
         start: the token with which an encoder-decoder begins to write.
+        whole: tokens can be taken back, so windows keep what they have left behind.
 
     Raises:
         UserError: the model cannot write, or it is not known with which token it begins.
     """
 
-    def __init__(self, model: nn.Module, start: int | None = None) -> None:
+    def __init__(self, model: nn.Module, start: int | None = None, whole: bool = False) -> None:
         kind, config = getattr(model, "input_kind", ""), getattr(model, "config", {})
         name = str(config.get("architecture", "model"))
         if not isinstance(model, Model | EncoderDecoder) or kind not in ("tokens", "tokens_pair"):
@@ -47,10 +49,11 @@ class Writer:
             raise UserError(
                 name, "does not say with which token it begins to write", "give start, the id of that token"
             )
-        self.model, self.stack, self.start, self.name = model, stack, start, name
+        self.model, self.stack, self.start, self.name, self.whole = model, stack, start, name, whole
         self.n_vocabulary = int(config["vocab_size"])
         self.device = next(model.parameters()).device
         self.cache = Cache(1)
+        self.read: list[int] = []  # tokens of each prompt that the last `begin` or `join` read
         self.captured: Captured | None = None
         self.reason = ""  # why a step goes through the model's modules, where it does
 
@@ -58,6 +61,11 @@ class Writer:
     def reads(self) -> bool:
         """Whether prompts are read by an encoder, so that what is written begins anew."""
         return isinstance(self.model, EncoderDecoder)
+
+    @property
+    def recurs(self) -> bool:
+        """Whether a layer keeps a state, out of which no token can be taken again."""
+        return any(isinstance(part, Recurrence | Convolution) for part in self.stack.modules())
 
     def begun(self, prompt: Sequence[int]) -> list[int]:
         """What a row holds before anything is written."""
@@ -69,33 +77,109 @@ class Writer:
         assert isinstance(reader, Stack)
         return _places(reader), _places(self.stack)
 
-    def begin(self, prompts: Sequence[Sequence[int]], room: int) -> Tensor:
+    def takes(self, prompt: Sequence[int], where: str) -> None:
+        """Make sure that a draft can read a prompt.
+
+        Raises:
+            UserError: it has fewer places.
+        """
+        reads, holds = self.limits()
+        most = reads if self.reads else holds
+        if most is not None and len(prompt) > most:
+            raise UserError(where, f"has {len(prompt)} tokens, and the draft reads {most}", "leave the draft out")
+
+    def begin(
+        self, prompts: Sequence[Sequence[int]], room: int | Sequence[int], copies: int = 1, prefix: Prefix | None = None
+    ) -> Tensor:
         """Read prompts of any lengths: the scores (B, V) of what comes after each, float32.
 
         Args:
             prompts: tokens.
-            room: new tokens at most.
+            room: new tokens at most, of all or of each.
+            copies: rows for each prompt, which stand side by side.
+            prefix: a beginning that is not read again where prompts have it.
 
         Raises:
             UserError: the model's head scores no tokens.
         """
-        lengths = torch.tensor([len(prompt) for prompt in prompts])
-        longest = int(lengths.max())
+        rooms = [room] * len(prompts) if isinstance(room, int) else room
+        # the last new token is written and not read
+        end = max(len(self.begun(prompt)) + new for prompt, new in zip(prompts, rooms, strict=True)) - 1
+        self.read = [len(prompt) for prompt in prompts]
+        scores = self._read(prompts, end) if prefix is None else self._read_after(prefix, prompts, end)
+        if copies > 1:
+            rows = torch.arange(len(prompts), device=scores.device).repeat_interleave(copies)
+            scores = scores[rows]
+            self.keep(rows)
+        return scores
+
+    def join(
+        self, prompts: Sequence[Sequence[int]], room: int | Sequence[int], copies: int = 1, prefix: Prefix | None = None
+    ) -> Tensor:
+        """Read more prompts while others are written: as `begin`, and their rows come after those that are there."""
+        running = self.cache
+        scores = self.begin(prompts, room, copies, prefix)
+        running.join(self.cache)
+        self.cache = running
+        return scores
+
+    def prefix(self, tokens: Sequence[int]) -> Prefix:
+        """Read the beginning of prompts.
+
+        Raises:
+            UserError: the model reads prompts from both sides.
+        """
+        if isinstance(self.model, EncoderDecoder):
+            raise UserError("prefix", "this model reads a prompt from both sides, never a part first", "leave it out")
+        cache = Cache(len(tokens), whole=True)
+        self._hidden(torch.tensor([list(tokens)]).to(self.device), cache)
+        return Prefix(self.model, tuple(tokens), cache)
+
+    def _read(self, prompts: Sequence[Sequence[int]], end: int) -> Tensor:
+        """Prompts from their first token, without padding, into a new cache of ``end`` tokens."""
+        counts = torch.tensor([len(prompt) for prompt in prompts])
+        longest = int(counts.max())
         tokens = torch.tensor([[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts]).to(self.device)
-        lengths = lengths.to(self.device)
-        model = self.model
+        lengths = counts.to(self.device)
+        model, self.cache = self.model, Cache(end, self.whole)
         if isinstance(model, EncoderDecoder):
-            self.cache = Cache(room)
             memory = model.encode(tokens, lengths)
             first = torch.full((len(prompts), 1), int(self.start or 0), device=self.device)
             hidden = self.stack(
                 model.target_embedding(first).x, memory=memory, memory_lengths=lengths, cache=self.cache
             )
         else:
-            self.cache = Cache(longest + room - 1)  # the last token is written and not read
             hidden = self.stack(model.embedding(tokens).x, lengths=lengths, cache=self.cache)
             hidden = hidden[torch.arange(len(prompts), device=self.device), lengths - 1][:, None]
         return self._scores(hidden)[:, -1]
+
+    def _read_after(self, prefix: Prefix, prompts: Sequence[Sequence[int]], end: int) -> Tensor:
+        """Prompts, each after as much of the prefix as it has; those that share nothing as ever."""
+        groups = prefix.groups(prompts)
+        caches: list[Cache] = []
+        found: list[Tensor] = []
+        for rows, new in groups:
+            part = [prompts[row] for row in rows]
+            if new is None:
+                found.append(self._read(part, end))
+            else:
+                self.cache = prefix.cache.first([len(prompt) - new for prompt in part], end, self.whole)
+                tokens = torch.tensor([list(prompt[len(prompt) - new :]) for prompt in part]).to(self.device)
+                hidden = self._hidden(tokens, self.cache)
+                found.append(self._scores(hidden[:, -1:])[:, -1])
+                for row in rows:
+                    self.read[row] = new
+            caches.append(self.cache)
+        self.cache = caches[0]
+        for other in caches[1:]:
+            self.cache.join(other)
+        order = [row for rows, _ in groups for row in rows]
+        scores = torch.cat(found)
+        if order == sorted(order):
+            return scores
+        places = torch.tensor(order, device=scores.device).argsort()
+        self.keep(places)
+        return scores[places]
 
     def step(self, tokens: Tensor) -> Tensor:
         """One more token (B,) for each row: the scores (B, V) of the next."""
@@ -106,9 +190,13 @@ class Writer:
         captured = self._capture()
         if captured is not None and captured.takes(self.cache, tokens.shape[1]):
             return captured.step(tokens, self.cache)[..., : self.n_vocabulary]
+        return self._scores(self._hidden(tokens, self.cache))
+
+    def _hidden(self, tokens: Tensor, cache: Cache) -> Tensor:
+        """More tokens (B, L) through the model's modules, after those that a cache holds: (B, L, D)."""
         model = self.model
         embedding = model.target_embedding if isinstance(model, EncoderDecoder) else model.embedding
-        return self._scores(self.stack(embedding(tokens).x, cache=self.cache))
+        return self.stack(embedding(tokens).x, cache=cache)
 
     def _capture(self) -> Captured | None:
         """The step as a program of our own kernels, where there are some and the model's parts are known to them."""
@@ -127,6 +215,10 @@ class Writer:
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows of the batch, in this order."""
         self.cache.reorder(rows)
+
+    def take_back(self, tokens: int) -> None:
+        """Forget the newest tokens of every row."""
+        self.cache.rewind(tokens)
 
     def _scores(self, hidden: Tensor) -> Tensor:
         """Of hidden states (B, L, D): (B, L, V), float32."""
