@@ -75,7 +75,7 @@ def prefix(model: nn.Module, beginning: Any, *, tokenizer: Tokenizer | None = No
     >>> rules = dg.prefix(model, "You answer in one word.")  # doctest: +SKIP
     >>> dg.generate(model, ["You answer in one word. Two and two?"], prefix=rules)  # doctest: +SKIP
     """
-    job = Job(model, Settings(max_new_tokens=1), tokenizer)
+    job = Job(model, Settings(max_new_tokens=1, start=0), tokenizer)  # an encoder-decoder is refused for what it is
     rows, single = job.prompts(beginning, whole=False)
     if not single:
         raise UserError("prefix", "is several texts", "give one beginning")
