@@ -125,7 +125,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "bccd": {
         "models": ["dab-detr-micro"],
         "data": "bccd",
-        "budget": "12min",
+        "budget": "20min",
         "settings": {"batch_size": 4, "learning_rate": 5e-4, "ema": 0.998, "weight_decay": 1e-4},
         "seeds": 1,
         "also": "ap50",
@@ -168,7 +168,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "video_games": {
         "models": ["sasrec-kang", "gru4rec-hidasi", "bert4rec-sun"],
         "data": "video_games",
-        "budget": "40epochs",
+        "budget": "20epochs",
         "settings": {
             "max_length": 50, "batch_size": 128, "learning_rate": 1e-3, "weight_decay": 0.0, "betas": (0.9, 0.98),
             "evaluate_every": 1000,
