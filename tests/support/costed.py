@@ -34,7 +34,7 @@ def made(name: str) -> tuple[nn.Module, tuple[Any, ...]]:
 @functools.cache
 def traced(name: str, train: bool) -> Trace:
     """What the trace says of it."""
-    return trace(*shapes(*made(name)), train=train)
+    return trace(*shapes(*made(name)), train=train, whole=True)
 
 
 def real(config: str | dict[str, Any], batch: int = BATCH) -> tuple[nn.Module, tuple[Any, ...]]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dougong.cost.asking import DRAWN, ITEMS, SOFTMAX
 from dougong.cost.devices import Rates, parse, rates
 from dougong.cost.parallel import per_device
 from dougong.cost.parts import part_rows
@@ -140,6 +141,11 @@ def _sheet(
         )
     if per_token:
         assumptions.append("the cache is what generation holds for batch and length; a plain forward pass has none")
+    if model.config.get("head") in ITEMS:  # type: ignore[union-attr, operator]
+        assumptions.append(
+            "of a catalogue, an answer scores all items at the last place; training tells the true item from all "
+            f"others, or from {DRAWN:,} drawn items where there are more than {SOFTMAX:,}"
+        )
     if count > 1:
         largest = max((sum(p.numel() for p in child.parameters()) for child in units(model)), default=0)
         scale = PRECISIONS[precision] * largest
@@ -226,7 +232,7 @@ def width_out(module: nn.Module) -> int:
 @functools.lru_cache(maxsize=256)
 def _flops(config: str, batch: int, length: int | None, train: bool) -> int:
     _, model, inputs = prepare(json.loads(config), batch, length, None)
-    return trace(model, inputs, train=train).flops
+    return trace(model, inputs, train=train, whole=True).flops
 
 
 def _key(model: str | dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dougong.cost.asking import answer_of, sampled_loss
 from dougong.cost.devices import Rates
 from dougong.cost.folding import FoldingTracer, Unfoldable
 from dougong.cost.kernels import Kernels
@@ -17,6 +18,7 @@ from dougong.cost.ledger import Ledger
 from dougong.cost.timing import seconds_of
 from dougong.cost.tracing import Call, Tracer
 from dougong.errors import UserError
+from dougong.parts.output import Pending
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,13 @@ class Trace:
 
 
 def trace(
-    model: nn.Module, inputs: tuple[Tensor, ...], *, train: bool, kernels: str = "cpu", fold: bool = True
+    model: nn.Module,
+    inputs: tuple[Tensor, ...],
+    *,
+    train: bool,
+    kernels: str = "cpu",
+    fold: bool = True,
+    whole: bool = False,
 ) -> Trace:
     """Run a model on the meta device and write down what it does.
 
@@ -63,6 +71,7 @@ def trace(
         train: in training mode, with loss and backward pass; else in evaluation mode without gradients.
         kernels: whose kernels torch would choose, "cpu" or "cuda".
         fold: trace identical blocks once.
+        whole: of a catalogue of items all scores are made, rather than those that are used (see `answer_of`).
     """
     modes = [(module, module.training) for module in model.modules()]
     parameters = list(model.parameters())
@@ -81,9 +90,9 @@ def trace(
         with torch.set_grad_enabled(train), tracer.watching(), Kernels(kernels):
             if isinstance(tracer, FoldingTracer):
                 with tracer.folding():
-                    output = model(*inputs)
+                    output = model(*inputs) if whole else answer_of(model, inputs, train)
             else:
-                output = model(*inputs)
+                output = model(*inputs) if whole else answer_of(model, inputs, train)
             if train:
                 loss = loss_of(output)
                 del output
@@ -93,7 +102,7 @@ def trace(
                 if isinstance(tracer, FoldingTracer):
                     tracer.settle()
     except Unfoldable:
-        return trace(model, inputs, train=train, kernels=kernels, fold=False)
+        return trace(model, inputs, train=train, kernels=kernels, fold=False, whole=whole)
     finally:
         for hook in hooks:
             hook.remove()
@@ -119,6 +128,8 @@ def kept(tracer: Tracer) -> Counter[str]:
 def loss_of(output: Any) -> Tensor:
     """The mean cross-entropy of logits (..., C), and sums of boxes; or that of masks (B, C, h, w); or the sum of hidden
     states, where there is neither."""
+    if isinstance(output, Pending) and (some := sampled_loss(output)) is not None:
+        return some
     logits = getattr(output, "logits", None)
     if isinstance(logits, Tensor):
         flat = logits.flatten(0, -2)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dougong.cost.asking import answer_of
 from dougong.cost.formulas import counter
 from dougong.cost.passes import loss_of
 
@@ -66,7 +67,7 @@ def step(model: nn.Module, inputs: tuple[Any, ...], train: bool) -> None:
     for parameter in model.parameters():
         parameter.grad = None
     with torch.set_grad_enabled(train):
-        output = model(*inputs)
+        output = answer_of(model, inputs, train)
         if train:
             loss = loss_of(output)
             del output
@@ -86,7 +87,7 @@ def saved_bytes(model: nn.Module, inputs: tuple[Any, ...]) -> int:
         return tensor
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss_of(model(*inputs))
+        loss_of(answer_of(model, inputs, True))
     return sum(n_bytes for n_bytes, _ in kept.values())
 
 

@@ -65,7 +65,7 @@ class Pending(Output):
     """
 
     def __init__(self, head: nn.Module, hidden: Tensor, lengths: Tensor | None = None, **others: Any) -> None:
-        kind = hidden.device.type
+        kind = _kind(hidden)
         autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         own = {"hidden": hidden, "head": head, "lengths": lengths, "autocast": autocast, "changes": _changes(head)}
         for name, value in {**others, **own}.items():
@@ -83,7 +83,7 @@ class Pending(Output):
         """(B, L, V)."""
         assert self.hidden is not None
         self.check()
-        with torch.autocast(self.hidden.device.type, self.autocast, enabled=self.autocast is not None):
+        with torch.autocast(_kind(self.hidden), self.autocast, enabled=self.autocast is not None):
             return self.head(self.hidden, self.lengths)
 
     def check(self) -> None:
@@ -136,6 +136,11 @@ def answer(head: nn.Module | None, hidden: Tensor, lengths: Tensor | None = None
         maps = others.get("features")
         return Output(hidden=hidden, masks=head(hidden if maps is None else maps, lengths), **others)
     return Output(hidden=hidden, logits=head(hidden, lengths), **others)
+
+
+def _kind(tensor: Tensor) -> str:
+    """The kind of its device, for autocast, which knows nothing of tensors that are shapes alone."""
+    return "cpu" if tensor.is_meta else tensor.device.type
 
 
 def _changes(head: nn.Module) -> int:
