@@ -28,7 +28,8 @@ def answer_of(model: nn.Module, inputs: tuple[Any, ...], train: bool) -> Any:
         inputs: of the right shapes.
         train: for a loss; else for the answer to a user.
     """
-    if getattr(model, "config", {}).get("head") not in ITEMS:
+    config = getattr(model, "config", {})
+    if config.get("head") not in ITEMS or (train and config["vocab_size"] <= SOFTMAX):
         return model(*inputs)
     with deferring():
         output = model(*inputs)
@@ -39,10 +40,10 @@ def answer_of(model: nn.Module, inputs: tuple[Any, ...], train: bool) -> Any:
 
 
 def sampled_loss(output: Pending) -> Tensor | None:
-    """The loss of a catalogue that is too large for all of its scores; None of others."""
+    """The loss of a catalogue that is too large for all of its scores; None of a head that is no product."""
     assert output.hidden is not None
     table = table_of(output.head, output.hidden.flatten(0, -2))
-    if table is None or len(table.weight) <= SOFTMAX:
+    if table is None:
         return None
     places = torch.zeros(len(table.hidden), dtype=torch.long, device=table.hidden.device)
     drawn = torch.zeros(DRAWN, dtype=torch.long, device=table.hidden.device)
