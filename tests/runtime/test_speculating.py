@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,6 +152,19 @@ def test_stop_strings_and_streams(tmp_path: Any) -> None:
         assert "".join(writing) == free.text and writing.generation == free and writing.generation.proposed
         whole = dougong.generate(model, [1] * 80, **guess)  # up to the last of 96 places
         assert whole == dougong.generate(model, [1] * 80) and len(whole.tokens) == 17
+
+
+def test_a_draft_with_as_many_tokens_that_are_others_is_refused(tmp_path: Path) -> None:
+    model = dougong.load(with_tokenizer(tmp_path))
+    other = tmp_path / "other"
+    dougong.save(model, other)
+    assert dougong.generate(model, "the", max_new_tokens=3, draft=dougong.load(other)).proposed
+    said = json.loads((other / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary = said["model"]["vocab"]
+    vocabulary["A"], vocabulary["B"] = vocabulary["B"], vocabulary["A"]
+    (other / "tokenizer.json").write_text(json.dumps(said), encoding="utf-8")
+    with pytest.raises(UserError, match="draft: has another vocabulary: other tokens; give a model with the same"):
+        dougong.generate(model, "the", max_new_tokens=3, draft=dougong.load(other))
 
 
 def test_a_draft_with_fewer_places_guesses_as_long_as_it_can() -> None:

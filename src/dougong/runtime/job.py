@@ -47,12 +47,16 @@ class Job:
     ) -> None:
         self.model, self.settings, self._tokenizer, self.show = model, settings, tokenizer, show
         card: Mapping[str, Any] = getattr(model, "card", None) or {}
-        self.folder = Path(card["folder"]) if card.get("folder") else None
+        self.folder = _folder(model)
         said = _said(self.folder) or dict(card.get("tokens") or {})
         self.start = settings.start if settings.start is not None else said.get("decoder_start", said.get("bos"))
         self.bos = said.get("bos")
         self.writer = Writer(model, self.start, whole=settings.guesses != "")
         self.draft = None if settings.draft is None else drafting(settings.draft, self.writer)
+        if self.draft is not None:
+            theirs = _tokenizer_in(_folder(settings.draft), self.draft.n_vocabulary)
+            if theirs and self.tokenizer and theirs.vocabulary != self.tokenizer.vocabulary:
+                raise UserError("draft", "has another vocabulary: other tokens", "give a model with the same tokenizer")
         self.models = [model] if self.draft is None or self.draft.model is model else [model, self.draft.model]
         self.fast = [FastLinears(each) for each in self.models]
         self.work: dict[int, Work] = {}  # of each row
@@ -89,16 +93,8 @@ class Job:
         Raises:
             UserError: it does not fit the model.
         """
-        if self._tokenizer is None and self.folder is not None and self.folder.is_dir():
-            from dougong.data.tokenizing import Tokenizer
-
-            try:
-                self._tokenizer = Tokenizer.open(self.folder)
-            except UserError:
-                if any((self.folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json")):
-                    raise
-                return None
-            self._tokenizer.check(self.writer.n_vocabulary, str(self.folder))
+        if self._tokenizer is None:
+            self._tokenizer = _tokenizer_in(self.folder, self.writer.n_vocabulary)
         return self._tokenizer
 
     def prompts(self, given: Any, whole: bool = True) -> tuple[list[list[int]], bool]:
@@ -321,6 +317,32 @@ class Job:
         finally:
             for model in training:
                 model.train()
+
+
+def _folder(model: nn.Module) -> Path | None:
+    """That the model was loaded from."""
+    card: Mapping[str, Any] = getattr(model, "card", None) or {}
+    return Path(card["folder"]) if card.get("folder") else None
+
+
+def _tokenizer_in(folder: Path | None, n_vocabulary: int) -> Tokenizer | None:
+    """The tokenizer of a model in this folder, if there is one.
+
+    Raises:
+        UserError: it does not fit the model.
+    """
+    if folder is None or not folder.is_dir():
+        return None
+    from dougong.data.tokenizing import Tokenizer
+
+    try:
+        found = Tokenizer.open(folder)
+    except UserError:
+        if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json")):
+            raise
+        return None
+    found.check(n_vocabulary, str(folder))
+    return found
 
 
 def _is_id(given: Any) -> bool:
