@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from torch import nn
 
 import dougong
 from dougong.errors import UserError
-from dougong.runtime.choosing import Chooser
+from dougong.runtime.admitting import Request
+from dougong.runtime.choosing import Chooser, Rules
 from dougong.runtime.settings import Settings
-from dougong.runtime.speculating import Lookup, Place
+from dougong.runtime.speculating import Guess, Lookup, Place, Speculation
+from dougong.runtime.writer import Writer
 
 SIZES: dict[str, dict[str, Any]] = {
     "gpt2": {"architecture": "gpt2", "max_length": 96},
@@ -189,6 +192,36 @@ def test_a_lookup_finds_what_followed_the_newest_tokens() -> None:
     reads = Lookup(2, reads=True)
     reads.begin([6, 7, 8], Place(0, [0], 0, 9))
     assert reads.guess(Place(0, [0, 6], 1, 9), 4).tokens == [7, 8, 0, 6]
+
+
+def test_what_is_always_wrong_is_asked_less_and_less_often() -> None:
+    class Wrong:
+        asked: list[int] = []  # noqa: RUF012
+
+        def begin(self, prompt: Sequence[int], place: Place) -> None:
+            pass
+
+        def guess(self, place: Place, count: int) -> Guess:
+            self.asked.append(count)
+            return Guess([4] * count)  # which is banned
+
+    writer, settings, wrong = Writer(model_of("llama", 1), whole=True), Settings(banned=[4]), Wrong()
+    rules, choose = Rules(settings), Chooser(settings, [0])
+    writing = Speculation(writer, wrong, rules, choose, [Request([1, 2], [0], 60)])
+    found: list[int] = []
+    with torch.inference_mode():
+        while len(found) < 60:
+            found += [token for _, token in writing.advance()]
+    assert wrong.asked == [4, 3, 2, *[1] * 7]  # pauses of 1, 2, 4, 8, 16 and 16 steps between the last ones
+    assert found == list(dougong.generate(writer.model, [1, 2], max_new_tokens=60, end=(), banned=[4]).tokens)
+
+
+def test_the_same_weights_in_fewer_bits_are_a_draft() -> None:
+    model = model_of("llama", 1, d_model=32, d_ff=64)
+    draft = dougong.prepare(near(model, 0.0), "int8")
+    found = dougong.generate(model, PROMPTS, max_new_tokens=30, end=(), draft=draft)
+    assert found == dougong.generate(model, PROMPTS, max_new_tokens=30, end=())
+    assert sum(one.accepted for one in found) > 0.5 * sum(one.proposed for one in found)
 
 
 @pytest.mark.parametrize(
