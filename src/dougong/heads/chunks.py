@@ -8,12 +8,17 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from dougong.parts.products import Products, of_heads, onednn
+
 SCORES = {"cpu": 2**24, "other": 2**27}
 """Scores that are held at once: 64 MiB on the CPU, where two tables of them are about as large as its caches and the
 gradient of the weights is written once a chunk; 512 MiB elsewhere."""
 
 ROW = 64
 """A row of scores is as many places long, or a multiple."""
+
+COLUMNS = 2048
+"""Words whose scores are computed at once on the CPU, so that what a product reads and writes stays in its caches."""
 
 
 def _native() -> frozenset[torch.dtype]:
@@ -62,11 +67,15 @@ class Chunks:
         self.hidden, self.weight, self.size, self.cap = hidden.to(factors), weight.to(factors), size, cap
         self.bias = None if bias is None else bias.to(exact)
         self.tables: list[Tensor] | None = None
+        self.columns = [slice(0, len(weight))]
+        self.products = of_heads() if factors == torch.float32 and hidden.device.type == "cpu" else Products()
         if not torch.compiler.is_compiling():
             # rows that begin at a cache line are read and written up to 1.4 times as fast; what fills them has no share
             shape = (min(size, len(hidden)), -(-len(weight) // ROW) * ROW)
             self.tables = [hidden.new_empty(shape, dtype=exact) for _ in range(2)]
             self.tables[0][:, len(weight) :] = -torch.inf
+            if hidden.device.type == "cpu":
+                self.columns = [slice(at, min(at + COLUMNS, len(weight))) for at in range(0, len(weight), COLUMNS)]
 
     def __iter__(self) -> Any:
         """The first and last token of each chunk."""
@@ -75,16 +84,19 @@ class Chunks:
 
     def scores(self, part: slice) -> tuple[Tensor, Tensor]:
         """The scores of a chunk and their logarithms as shares, (n, V) both."""
-        hidden, columns = self.hidden[part], self.weight.t()
+        hidden = self.hidden[part]
         if self.tables is None:
-            scores = (hidden @ columns).to(self.exact)
+            scores = (hidden @ self.weight.t()).to(self.exact)
         else:
             whole, shares = (table[: len(hidden)] for table in self.tables)
             scores = whole[:, : len(self.weight)]
-            if self.half:
-                scores.copy_(hidden @ columns)
-            else:
-                torch.mm(hidden, columns, out=scores)
+            for columns in self.columns:
+                if self.products.forward:
+                    scores[:, columns] = onednn(hidden, self.weight[columns])
+                elif self.half:
+                    scores[:, columns] = hidden @ self.weight[columns].t()
+                else:
+                    torch.mm(hidden, self.weight[columns].t(), out=scores[:, columns])
         if self.bias is not None:
             scores.add_(self.bias)
         if self.cap is not None:
@@ -104,17 +116,24 @@ class Chunks:
             table: (V, D), to which the gradient of the weights is added, and where that of the first chunk is written;
                 or None.
         """
-        factor = gradient.to(self.weight.dtype)
-        if into is not None:
-            into[part] = (factor @ self.weight).mul_(keep)
-        if table is not None:
-            rows = self.hidden[part] * keep
-            if self.half and part.start:
-                table.add_(factor.t() @ rows)
-            elif self.half:
-                table.copy_(factor.t() @ rows)
+        rows, first = self.hidden[part] * keep if table is not None else None, not part.start
+        states = None if into is None else into[part]
+        for columns in self.columns:
+            # narrowed block by block: what is made is read while it lies in a cache
+            factor, weight = gradient[:, columns].to(self.weight.dtype), self.weight[columns]
+            if states is not None:
+                found = onednn(factor, weight.t()) if self.products.to_input else factor @ weight
+                states.add_(found) if columns.start else states.copy_(found)
+            if table is None or rows is None:
+                continue
+            block = table[columns]
+            if self.half or self.products.to_weight:
+                found = onednn(factor.t(), rows.t()) if self.products.to_weight else factor.t() @ rows
+                block.copy_(found) if first else block.add_(found)
             else:
-                table.addmm_(factor.t(), rows, beta=1 if part.start else 0)
+                block.addmm_(factor.t(), rows, beta=0 if first else 1)
+        if states is not None:
+            states.mul_(keep)
 
 
 def losses_in_chunks(
