@@ -17,6 +17,7 @@ CASES = {
     "adamw": {},
     "sgd": {"optimizer": "sgd", "learning_rate": 0.05},
     "accumulation": {"accumulate": 3},
+    "computed again": {"recompute": 1},
     "average": {"ema": 0.9},
     "augmented": {"augment": "strong"},
     "smoothing": {"label_smoothing": 0.1, "schedule": "linear", "clip": 0.5},

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dougong.cost.asking import answer_of, sampled_loss
+from dougong.cost.asking import ITEMS, SOFTMAX, answer_of, sampled_loss
 from dougong.cost.devices import Rates
 from dougong.cost.folding import FoldingTracer, Unfoldable
 from dougong.cost.kernels import Kernels
@@ -18,7 +20,10 @@ from dougong.cost.ledger import Ledger
 from dougong.cost.timing import seconds_of
 from dougong.cost.tracing import Call, Tracer
 from dougong.errors import UserError
-from dougong.parts.output import Pending
+from dougong.frames.recomputing import Recomputing
+from dougong.heads.chunks import chunk_of
+from dougong.heads.losses import cross_entropy
+from dougong.parts.output import Pending, deferring
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ def trace(
     kernels: str = "cpu",
     fold: bool = True,
     whole: bool = False,
+    recomputed: int = 0,
+    chunked: bool = False,
 ) -> Trace:
     """Run a model on the meta device and write down what it does.
 
@@ -70,9 +77,12 @@ def trace(
         inputs: the same.
         train: in training mode, with loss and backward pass; else in evaluation mode without gradients.
         kernels: whose kernels torch would choose, "cpu" or "cuda".
-        fold: trace identical blocks once.
+        fold: trace identical blocks once; not where some are computed twice.
         whole: of a catalogue of items all scores are made, rather than those that are used (see `answer_of`).
+        recomputed: blocks that are computed again in the backward pass.
+        chunked: the loss of a vocabulary goes over the tokens in chunks, as that of a training does.
     """
+    fold = fold and not recomputed
     modes = [(module, module.training) for module in model.modules()]
     parameters = list(model.parameters())
     known = [*parameters, *model.buffers(), *[value for value in inputs if isinstance(value, Tensor)]]
@@ -87,14 +97,14 @@ def trace(
                 if parameter.requires_grad:
                     see = lambda p: ledger.is_gradient(p.grad)  # noqa: E731
                     hooks.append(parameter.register_post_accumulate_grad_hook(see))
-        with torch.set_grad_enabled(train), tracer.watching(), Kernels(kernels):
+        with torch.set_grad_enabled(train), tracer.watching(), Kernels(kernels), _as_asked(model, recomputed, chunked):
             if isinstance(tracer, FoldingTracer):
                 with tracer.folding():
-                    output = model(*inputs) if whole else answer_of(model, inputs, train)
+                    output = model(*inputs) if whole or chunked else answer_of(model, inputs, train)
             else:
-                output = model(*inputs) if whole else answer_of(model, inputs, train)
+                output = model(*inputs) if whole or chunked else answer_of(model, inputs, train)
             if train:
-                loss = loss_of(output)
+                loss = _chunked_loss(model, output, kernels) if chunked else loss_of(output)
                 del output
                 saved = kept(tracer)
                 loss.backward()
@@ -102,7 +112,7 @@ def trace(
                 if isinstance(tracer, FoldingTracer):
                     tracer.settle()
     except Unfoldable:
-        return trace(model, inputs, train=train, kernels=kernels, fold=False, whole=whole)
+        return trace(model, inputs, train=train, kernels=kernels, fold=False, whole=whole, chunked=chunked)
     finally:
         for hook in hooks:
             hook.remove()
@@ -113,6 +123,24 @@ def trace(
     factor = functools.cache(tracer.factor) if isinstance(tracer, FoldingTracer) else lambda path: 1.0
     calls = {call: times * factor(call.path) for call, times in tracer.calls.items()}
     return Trace(calls, ledger.peak, ledger.peak_gradients, ledger.peak_live, saved)
+
+
+@contextlib.contextmanager
+def _as_asked(model: nn.Module, recomputed: int, chunked: bool) -> Iterator[None]:
+    with Recomputing(model, recomputed), deferring() if chunked else contextlib.nullcontext():
+        yield
+
+
+def _chunked_loss(model: nn.Module, output: Any, kernels: str) -> Tensor:
+    """The loss that a training would compute: of a vocabulary in chunks of the size that suits the device."""
+    config: Any = getattr(model, "config", {})
+    catalogue = config.get("head") in ITEMS and config["vocab_size"] > SOFTMAX  # of which some items are drawn
+    if not isinstance(output, Pending) or output.hidden is None or catalogue:
+        return loss_of(output)
+    rows = output.hidden.flatten(0, -2)
+    vocabulary = max((p.shape[0] for p in output.head.parameters() if p.dim() == 2), default=1)
+    targets = torch.empty(output.hidden.shape[:-1], dtype=torch.long, device=rows.device)
+    return cross_entropy(output, targets, chunk=chunk_of(len(rows), vocabulary, kernels))
 
 
 def kept(tracer: Tracer) -> Counter[str]:

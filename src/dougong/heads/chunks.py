@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dougong.parts.products import Products, of_heads, onednn
-
 SCORES = {"cpu": 2**24, "other": 2**27}
 """Scores that are held at once: 64 MiB on the CPU, where two tables of them are about as large as its caches and the
 gradient of the weights is written once a chunk; 512 MiB elsewhere."""
@@ -68,7 +66,6 @@ class Chunks:
         self.bias = None if bias is None else bias.to(exact)
         self.tables: list[Tensor] | None = None
         self.columns = [slice(0, len(weight))]
-        self.products = of_heads() if factors == torch.float32 and hidden.device.type == "cpu" else Products()
         if not torch.compiler.is_compiling():
             # rows that begin at a cache line are read and written up to 1.4 times as fast; what fills them has no share
             shape = (min(size, len(hidden)), -(-len(weight) // ROW) * ROW)
@@ -91,9 +88,7 @@ class Chunks:
             whole, shares = (table[: len(hidden)] for table in self.tables)
             scores = whole[:, : len(self.weight)]
             for columns in self.columns:
-                if self.products.forward:
-                    scores[:, columns] = onednn(hidden, self.weight[columns])
-                elif self.half:
+                if self.half:
                     scores[:, columns] = hidden @ self.weight[columns].t()
                 else:
                     torch.mm(hidden, self.weight[columns].t(), out=scores[:, columns])
@@ -122,13 +117,13 @@ class Chunks:
             # narrowed block by block: what is made is read while it lies in a cache
             factor, weight = gradient[:, columns].to(self.weight.dtype), self.weight[columns]
             if states is not None:
-                found = onednn(factor, weight.t()) if self.products.to_input else factor @ weight
+                found = factor @ weight
                 states.add_(found) if columns.start else states.copy_(found)
             if table is None or rows is None:
                 continue
             block = table[columns]
-            if self.half or self.products.to_weight:
-                found = onednn(factor.t(), rows.t()) if self.products.to_weight else factor.t() @ rows
+            if self.half:
+                found = factor.t() @ rows
                 block.copy_(found) if first else block.add_(found)
             else:
                 block.addmm_(factor.t(), rows, beta=0 if first else 1)
@@ -214,6 +209,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """What was made in the forward pass, times the gradient of the loss."""
         # not multiplied by one, which would make a second table as large as the weights
-        same = not torch.compiler.is_compiling() and gradient.device.type == "cpu" and float(gradient) == 1
+        known = not torch.compiler.is_compiling() and gradient.device.type == "cpu"
+        same = gradient.is_meta or (known and float(gradient) == 1)
         found = [one if one is None or same else one * gradient.to(one.dtype) for one in ctx.saved_tensors]
         return (*found, *[None] * 7)

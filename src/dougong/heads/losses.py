@@ -79,7 +79,7 @@ def cross_entropy(
         scores = _exact(output.logits)
         return F.cross_entropy(scores, targets.flatten(), ignore_index=ignore_index, label_smoothing=label_smoothing)
     assert isinstance(output, Pending)
-    kind = table.hidden.device.type
+    kind = _kind(table.hidden)
     size = chunk or chunk_of(len(wanted), len(table.weight), kind)
     with torch.autocast(kind, enabled=False):
         return ChunkedCrossEntropy.apply(  # type: ignore[no-any-return]
@@ -97,7 +97,7 @@ def token_losses(output: Output, targets: Tensor, ignore_index: int = -100, chun
         found = F.cross_entropy(scores, targets.flatten(), ignore_index=ignore_index, reduction="none")
         return found.view(targets.shape)
     assert isinstance(output, Pending)
-    kind = table.hidden.device.type
+    kind = _kind(table.hidden)
     size = chunk or chunk_of(len(wanted), len(table.weight), kind)
     with torch.autocast(kind, enabled=False):
         some = losses_in_chunks(
@@ -123,12 +123,18 @@ def _waiting(output: Output, targets: Tensor, ignore_index: int) -> tuple[Table 
     if output.hidden.shape[:-1] != targets.shape:
         raise ValueError(f"targets {tuple(targets.shape)} for hidden states {tuple(output.hidden.shape)}")
     hidden, wanted = output.hidden.flatten(0, -2), targets.flatten()
-    if not torch.compiler.is_compiling():  # a compiled pass wants sizes that no number in a tensor decides
+    # a compiled pass wants sizes that no number in a tensor decides, and where nothing is computed there is no number
+    if not torch.compiler.is_compiling() and not wanted.is_meta:
         counted = wanted != ignore_index
         if not counted.all():
             hidden, wanted = hidden[counted], wanted[counted]
-    with torch.autocast(hidden.device.type, output.autocast, enabled=output.autocast is not None):
+    with torch.autocast(_kind(hidden), output.autocast, enabled=output.autocast is not None):
         return table_of(output.head, hidden), wanted
+
+
+def _kind(hidden: Tensor) -> str:
+    """The device whose products are narrowed, or would be: shapes without values have none of their own."""
+    return "cpu" if hidden.is_meta else hidden.device.type
 
 
 def _exact(logits: Tensor | None) -> Tensor:

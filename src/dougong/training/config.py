@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from dougong.errors import UserError, unknown
 from dougong.training.budget import Budget
+from dougong.training.memory import Amount
 from dougong.training.plan import Plan
 
 
@@ -38,6 +39,9 @@ class TrainingConfig(BaseModel):
         batch_tokens: tokens of one optimizer step at most, padding counted, in place of a number of samples, of which
             batch_size then is the mean.
         accumulate: parts into which a batch is cut so that it fits into memory; the step is the same.
+        recompute: blocks, from the first on, that keep nothing for the backward pass and are computed again in it
+            (Chen et al. 2016): less memory, up to a third more time, the same gradients.
+        memory: what the program may hold, as "4GB"; ``accumulate`` and ``recompute`` are then chosen by the cost sheet.
         optimizer: AdamW (Loshchilov and Hutter 2019) or SGD with momentum, both torch's.
         learning_rate: at its highest; chosen by the model's width when None.
         weight_decay: of weights with two or more dimensions; norms and biases have none.
@@ -97,6 +101,8 @@ class TrainingConfig(BaseModel):
     batch_size: int | None = Field(None, ge=1)
     batch_tokens: int | None = Field(None, ge=1)
     accumulate: int = Field(1, ge=1)
+    recompute: int = Field(0, ge=0)
+    memory: str | None = None
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float | None = Field(None, gt=0)
     weight_decay: float = Field(0.05, ge=0)
@@ -139,6 +145,11 @@ class TrainingConfig(BaseModel):
     @classmethod
     def _budget(cls, value: Any) -> str:
         return str(Budget.parse(value))
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _memory(cls, value: Any) -> str | None:
+        return None if value is None else str(Amount.parse(value))
 
     @field_validator("betas")
     @classmethod

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from dougong.errors import FailureError
+from dougong.frames.recomputing import Recomputing
 from dougong.parts.output import deferring
 from dougong.tasks.task import Batch, Task
 from dougong.training.budget import Budget
@@ -93,6 +94,7 @@ class Loop:
         self.parameters = list(self.model.parameters())
         self.optimizer = make_optimizer(self.model, self.config)
         self.average = copy.deepcopy(self.model).requires_grad_(False) if self.config.ema else None
+        self.recomputing = Recomputing(self.model, self.config.recompute)
         self.plan = plan_for(self.config, self.task)
         self.budget = Budget.parse(self.config.budget)
         self.total = self.budget.steps(self.plan.steps, self.flops_per_step)
@@ -184,7 +186,7 @@ class Loop:
         weights = [self.task.weight(part) for part in parts]
         for part, weight in zip(parts, weights, strict=True):
             ready = part.to(self.device)
-            with self._precision(), deferring():
+            with self._precision(), deferring(), self.recomputing:
                 ask = getattr(self.task, "ask", None)  # of tasks whose models are given more while they learn
                 output = self.model(*ready.inputs) if ask is None else ask(self.model, ready)
                 loss = self.task.loss(output, ready, label_smoothing=self.config.label_smoothing)

@@ -24,6 +24,7 @@ from dougong.tasks.task import Task
 from dougong.training.checkpoints import set_weights, write_text
 from dougong.training.config import TrainingConfig, reading_of
 from dougong.training.loop import Loop, Stopped
+from dougong.training.memory import fitting_memory
 from dougong.training.metrics import Journal
 from dougong.training.plan import lengths_of
 from dougong.training.run import Run, environment, folder_for, write_json
@@ -129,6 +130,7 @@ def start(
     device = device_for(config.device)
     model, new = initial_model(config)
     model = model.to(device)
+    config, fitted = fitting_memory(config, task, model)
     flops = flops_of_step(config, task)
     config_loop_check(config, flops)
     try:
@@ -143,7 +145,7 @@ def start(
         task.tokenizer.save(folder / "tokenizer")
     write_json(folder / "data.json", task.data.describe())
     journal = Journal(folder, tensorboard=config.tensorboard)
-    for line in [*lines, *new]:
+    for line in [*lines, *new, *fitted]:
         journal.log(line, aloud=True)
     loop = Loop(config, task, model, flops, journal, Run(folder).checkpoints)
     ledger = loop.plan.ledger()
