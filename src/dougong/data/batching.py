@@ -138,7 +138,8 @@ class PaddingLedger:
         count = sum(len(part) for part in parts)
         if not count:
             return PaddingLedger(0, 0, 0)
-        plain = [torch.cat(list(parts))[order] for order in batches(count, -(-count // len(parts)), seed, epoch)]
+        every = torch.cat(list(parts))
+        plain = [every[order] for order in batches(count, -(-count // len(parts)), seed, epoch)]
         return PaddingLedger(
             sum(int(sizes[part].sum()) for part in parts), _padded(sizes, parts), _padded(sizes, plain)
         )
