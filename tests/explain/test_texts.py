@@ -294,7 +294,7 @@ def test_bad_requests(readers: dict[str, nn.Module], opinions: TextClassificatio
     class Pointer(TextClassification):
         name = "sentence-embedding"
 
-    with pytest.raises(UserError, match="does not answer with classes, tags or tokens"):
+    with pytest.raises(UserError, match="is one text, and a text is explained by how close it is to another"):
         dg.explain(model, "a", task=Pointer(opinions.classes, opinions.tokenizer, 8))
 
 

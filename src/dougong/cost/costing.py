@@ -141,7 +141,7 @@ def _sheet(
         )
     if per_token:
         assumptions.append("the cache is what generation holds for batch and length; a plain forward pass has none")
-    if model.config.get("head") in ITEMS:  # type: ignore[union-attr, operator]
+    if (getattr(model, "config", None) or {}).get("head") in ITEMS:
         assumptions.append(
             "of a catalogue, an answer scores all items at the last place; training tells the true item from all "
             f"others, or from {DRAWN:,} drawn items where there are more than {SOFTMAX:,}"
