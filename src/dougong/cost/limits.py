@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dougong.cost import probe
 from dougong.errors import UserError
+from dougong.machine import cache_folder, remember, remembered
 
 VERSION = 1  # of what is measured; what another version kept is measured anew
 
@@ -94,16 +95,16 @@ def limits(device: str = "auto", *, again: bool = False, show: Callable[[str], N
         UserError: an unknown device, or "cuda" where there is none.
     """
     device = device_here(device)
-    path = probe.cache_folder() / "limits.json"
+    path = cache_folder() / "limits.json"
     found = []
     for name, measure in _measurements(device).items():
         key, load = probe.key_of(VERSION, device, name), probe.load_of_cores()
-        known = probe.read_kept(path)
+        known = remembered(path)
         row = _kept(known.get(key))
         if again or row is None or probe.calmer(load, row.load):
             row = measure(name, load)
             # read again: another process may have written meanwhile
-            probe.write_kept(path, {**probe.read_kept(path), key: asdict(row)})
+            remember(path, {**remembered(path), key: asdict(row)})
         found.append(row)
         if show is not None:
             show(name)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +14,7 @@ from torch import nn
 
 from dougong.cost.devices import Points, Rates
 from dougong.errors import UserError
+from dougong.machine import cache_folder, processor, remember, remembered
 
 VERSION = 4  # of what is measured; a file of another version is measured anew
 
@@ -44,11 +42,11 @@ def measured(device: str, precision: str) -> Rates:
         raise UserError("device", "this machine has no GPU that torch can use", "use cpu, or a tabled one such as h100")
     key = key_of(VERSION, device, precision)
     path = cache_folder() / "probe.json"
-    known = read_kept(path)
+    known = remembered(path)
     load = load_of_cores()
     if key not in known or calmer(load, known[key]["load"]):
         known[key] = {**asdict(probe(device, precision)), "load": load}
-        write_kept(path, known)
+        remember(path, known)
     names = {field.name for field in fields(Rates)}
     row: dict[str, Any] = {
         name: tuple(map(tuple, value)) if isinstance(value, list) else value for name, value in known[key].items()
@@ -80,39 +78,7 @@ def load_of_cores() -> float:
 
 def machine(device: str) -> str:
     """The processor's name."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return f"{line.split(':', 1)[1].strip()}, {os.cpu_count()} cores"
-    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-
-
-def cache_folder() -> Path:
-    """The user's cache folder for dougong."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dougong"
-
-
-def read_kept(path: Path) -> dict[str, Any]:
-    """What earlier measurements wrote; nothing where that cannot be read."""
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def write_kept(path: Path, known: dict[str, Any]) -> None:
-    """Keep the probes, where that can be done: a home that cannot be written to only costs time."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_name(f"{path.name}.{os.getpid()}")
-        half.write_text(json.dumps(known), encoding="utf-8")
-        half.replace(path)
-    except OSError:
-        pass
+    return torch.cuda.get_device_name() if device == "cuda" else processor()
 
 
 def probe(device: str, precision: str) -> Rates:
