@@ -128,3 +128,14 @@ def test_names_that_no_font_can_write(vit: nn.Module, digits: tuple[Tensor, Tens
     assert shown.target.name == f"class {explanation.target.index}" and "No font" in shown.notes[-1]
     assert "\ue0a1" in explanation.html()
     assert drawable(dg.explain(vit, digits[0][0]))[0].target.name == str(explanation.target.index)
+
+
+@pytest.mark.parametrize(
+    ("highest", "lowest", "ends"),
+    [(0.9, 0.1, (0, 1)), (0.002, 0.0005, (0, 0.0022)), (0.5, -0.3, (-0.3, 1)), (0, 0, (0, 1))],
+)
+def test_curves_of_small_probabilities_are_seen(highest: float, lowest: float, ends: tuple[float, float]) -> None:
+    from dougong.explain.explanation import Curves
+
+    line = np.array([highest, (highest + lowest) / 2, lowest])
+    assert Curves(np.linspace(0, 1, 3), line, line, np.stack((line, line))).ends == pytest.approx(ends)

@@ -202,7 +202,8 @@ def _curves(axes: Any, explanation: Explanation) -> None:
     axes.plot(removed, curves.least, color=rgb(AGAINST), lw=1.8, label="least important first")
     axes.plot(removed, curves.most, color=rgb(FOR), lw=2.4, label="most important first")
     handles, labels = axes.get_legend_handles_labels()
-    axes.set_ylim(min(0.0, float(curves.random.min()), float(curves.most.min())) - 0.03, 1.03)
+    low, high = curves.ends
+    axes.set_ylim(low - 0.03 * high, 1.03 * high)
     axes.set_xlim(0, 100)
     axes.set_title(f"{explanation.target.watched} as {explanation.units.plural} are removed", fontsize=11,
                    loc="left", parse_math=False)  # fmt: skip

@@ -108,6 +108,10 @@ class Check:
     passed: bool
 
 
+SMALL = 0.2
+"""Below it, curves have an axis of their own height."""
+
+
 @dataclass(frozen=True, eq=False)
 class Curves:
     """The target's probability as units are removed.
@@ -123,6 +127,14 @@ class Curves:
     most: np.ndarray
     least: np.ndarray
     random: np.ndarray
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """What an axis for them reaches from and to: 0 to 1, less far up where all of them are small, as of one item
+        among thousands, and further down where a cosine is negative."""
+        every = np.concatenate((self.most.ravel(), self.least.ravel(), self.random.ravel()))
+        highest = float(every.max())
+        return min(0.0, float(every.min())), 1.0 if not 0 < highest < SMALL else 1.1 * highest
 
 
 @dataclass(frozen=True, eq=False)

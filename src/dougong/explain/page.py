@@ -125,11 +125,11 @@ def deletion_chart(explanation: Explanation) -> str:
         Line("random order (mean, range)", x, random.mean(0).tolist(), -1, 1.6, "5 4"),
         Line("least important first", x, curves.least.tolist(), 0, 1.8),
     ]
-    units = explanation.units.plural
+    units, (low, high) = explanation.units.plural, curves.ends
     return line_chart(
         lines[::-1],
         Axis(f"{units} removed, %", low=0, high=100),
-        Axis(explanation.target.watched, low=min(0.0, float(random.min()), float(curves.most.min())), high=1.0),
+        Axis(explanation.target.watched, low=low, high=high),
         f"{explanation.target.watched} as {units} are removed",
         [Band(x, random.min(0).tolist(), random.max(0).tolist())],
     )
@@ -140,7 +140,7 @@ def words(explanation: Explanation) -> str:
     lines, form = [], "+.2g" if explanation.signed else ".2g"
     for side, named in passages.strongest(explanation).items():
         said = ", ".join(f"<b>{escape(word)}</b> {score:{form}}" for word, score in named)
-        lines.append(f'<p class="note">{side}: {said or "no word"}</p>')
+        lines.append(f'<p class="note">{side}: {said or f"no {explanation.units.kind}"}</p>')
     return "".join(lines)
 
 
