@@ -18,6 +18,7 @@ from dougong.parts.embeddings import TokenEmbedding
 from dougong.parts.experts import Experts
 from dougong.runtime.kernels import Packed, gains
 from dougong.runtime.native import native
+from dougong.runtime.native.compiling import compiler
 from dougong.runtime.quantised import GROUP, Quantised, QuantisedEmbedding, QuantisedHead
 from dougong.runtime.writer import Writer
 
@@ -61,7 +62,7 @@ def prepare(model: nn.Module, precision: Precision = "float32", *, compile: bool
         model: of dougong, on the CPU or a GPU; it is changed.
         precision: "float32", "bf16", "int8" or "int4".
         compile: compile the blocks (torch.compile): some tens of seconds at the first input, then less time for
-            each; for models that read, as encoders and pictures'.
+            each; for models that read, as encoders and pictures'. Left out, with a line, where there is no compiler.
 
     Returns:
         the model; what was done to it is its ``prepared``.
@@ -97,6 +98,9 @@ def prepare(model: nn.Module, precision: Precision = "float32", *, compile: bool
         model.float()
     if device == "cpu" and precision not in BITS and not _steps(model):
         layers = _pack(model)
+    if compile and device == "cpu" and compiler() is None:
+        console.note("nothing is compiled: there is no C++ compiler")
+        compile = False
     if compile:
         _compile(model)
     model.prepared = Prepared(precision, layers, left, _bytes(model), before, compile)  # type: ignore[assignment]

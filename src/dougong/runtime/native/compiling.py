@@ -65,15 +65,20 @@ def native() -> Native | None:
     return None if os.environ.get(OFF) == "0" else _made()
 
 
+def compiler() -> str | None:
+    """The system's C++ compiler, if there is one."""
+    return shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+
+
 @cache
 def _made() -> Native | None:
-    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     found: Native | None = None
-    if compiler is None:
+    made_by = compiler()
+    if made_by is None:
         reason = "there is no C++ compiler"
     else:
-        path = cache_folder() / f"step-{_fingerprint(compiler)}.so"
-        reason = "" if path.is_file() else _compile(compiler, path)
+        path = cache_folder() / f"step-{_fingerprint(made_by)}.so"
+        reason = "" if path.is_file() else _compile(made_by, path)
     if not reason:
         try:
             found = Native(path)

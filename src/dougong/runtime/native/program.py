@@ -127,7 +127,7 @@ class Captured:
         batch, length = tokens.shape
         threads = torch.get_num_threads()
         self._fit(batch * length)
-        tokens = tokens.contiguous()
+        tokens = tokens.to(torch.int64).contiguous()
         starts = None if cache.starts is None else cache.starts.contiguous()
         longest = 0
         for number, layer in enumerate(self.layers):
