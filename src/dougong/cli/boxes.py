@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from dougong import console
 from dougong.cli.flowing import flow
+from dougong.cli.picturing import Films, Pictures, pixels_of, stem_of
 from dougong.errors import UserError
 
 SMALL = 320
@@ -17,7 +19,7 @@ SMALL = 320
 
 
 def found(
-    run: str, task: Any, files: Iterable[Any], batch_size: int, skip_bad: bool, threshold: float, out: str | None,
+    run: str, task: Any, files: Pictures, batch_size: int, skip_bad: bool, threshold: float, out: str | None,
     draw: str | None, precision: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Find boxes in pictures as they come.
@@ -25,7 +27,7 @@ def found(
     Args:
         run: the model's folder.
         task: that it learnt.
-        files: the pictures, as `dougong.cli.predict.pictures` gives them.
+        files: the pictures, kept until they are answered.
         batch_size: pictures in memory at once.
         skip_bad: whether those that cannot be read are counted and left out.
         threshold: the least probability of a box that is kept.
@@ -51,7 +53,7 @@ def found(
             raise UserError(f"--draw {draw}", f"cannot be made ({error.strerror})", "name another folder") from None
     answers = predict(run, files, min(batch_size, task.at_once), skip_bad=skip_bad, precision=precision)
     counts = [0, 0]  # pictures, and those in which something was found
-    rows = _counted(_rows(answers, task, threshold, folder), counts)
+    rows = _counted(_rows(answers, files.row_of, task, threshold, folder), counts)
     value: dict[str, Any] = {"run": run, "out": out, "draw": draw, "threshold": threshold}
     if coco:
         kept = list(rows)
@@ -90,33 +92,33 @@ def _counted(rows: Iterable[dict[str, Any]], counts: list[int]) -> Iterator[dict
         yield row
 
 
-def _rows(answers: Iterable[Any], task: Any, threshold: float, folder: Path | None) -> Iterator[dict[str, Any]]:
-    """An answer as it is written, and drawn where that is wanted: where, found, boxes and the picture's size."""
+def _rows(
+    answers: Iterable[Any], row_of: Callable[[Any], Any], task: Any, threshold: float, folder: Path | None
+) -> Iterator[dict[str, Any]]:
+    """An answer as it is written, and drawn where that is wanted: where, found, boxes and the picture's size; of a
+    frame, its video and number."""
+    from PIL import Image
+
+    from dougong.report.boxes import drawn
     from dougong.tasks.object_detection import said
 
-    for answer in answers:
-        boxes = [part for part in answer.parts if part["score"] >= threshold]
-        picture = _picture(str(answer.where))
-        if folder is not None:
-            from PIL import Image
-
-            from dougong.report.boxes import drawn
-
-            name = Path(str(answer.where))
-            place = _free(folder / f"{name.stem}.png")
-            longer = max(picture.shape[:2])  # a small picture is drawn larger, for the words beside its boxes
-            side = None if longer >= SMALL else longer * -(-SMALL // longer)
-            Image.fromarray(drawn(picture, boxes, task.classes, side)).save(place)
-        yield {
-            "where": str(answer.where), "found": said(boxes, threshold), "boxes": boxes,
-            "height": picture.shape[0], "width": picture.shape[1],
-        }  # fmt: skip
-
-
-def _picture(name: str) -> Any:
-    from dougong.data.pictures import as_pixels
-
-    return as_pixels(name, name)
+    with contextlib.closing(Films(lambda stem: _free(Path(str(folder)) / f"{stem}.mp4"))) as films:
+        for answer in answers:
+            boxes = [part for part in answer.parts if part["score"] >= threshold]
+            row = row_of(answer)
+            picture, video = pixels_of(row), getattr(row, "video", None)
+            if folder is not None:
+                place = _free(folder / f"{stem_of(row)}.png")
+                longer = max(picture.shape[:2])  # a small picture is drawn larger, for the words beside its boxes
+                side = None if longer >= SMALL else longer * -(-SMALL // longer)
+                over = drawn(picture, boxes, task.classes, side)
+                Image.fromarray(over).save(place)
+                films.add(row, over if side is None or video is None else drawn(picture, boxes, task.classes))
+            frame = {} if video is None else {"video": video.name, "frame": row.number}
+            yield {
+                "where": str(answer.where), "found": said(boxes, threshold), "boxes": boxes,
+                "height": picture.shape[0], "width": picture.shape[1], **frame,
+            }  # fmt: skip
 
 
 _GIVEN: set[Path] = set()
@@ -148,6 +150,7 @@ def coco_json(rows: list[dict[str, Any]], classes: tuple[str, ...]) -> dict[str,
     return {
         "images": [
             {"id": number, "file_name": row["where"], "height": row["height"], "width": row["width"]}
+            | {key: row[key] for key in ("video", "frame") if key in row}
             for number, row in enumerate(rows, 1)
         ],
         "categories": [{"id": number, "name": name} for number, name in enumerate(classes, 1)],

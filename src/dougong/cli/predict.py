@@ -15,10 +15,10 @@ from dougong import console
 from dougong.cli.app import verb
 from dougong.cli.check import many
 from dougong.cli.flowing import flow
+from dougong.cli.picturing import Pictures
 from dougong.cli.sharing import Precision, RunFolder
 from dougong.errors import UserError
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 CLASSES, ITEMS = 3, 10
 """Shown where the user does not say how many."""
 SHOWN = 4
@@ -30,6 +30,7 @@ SHOWN = 4
     "dougong predict runs/first photos/ --out predictions.csv",
     "dougong predict runs/cells photos/ --draw drawn/ --out boxes.json",
     "dougong predict runs/street frames/ --out masks/",
+    "dougong predict runs/cells film.mp4 --every 5 --draw drawn/",
     "ls photos/*.png | dougong predict runs/first - --json",
     "dougong predict runs/reviews reviews.csv --text review --out labels.jsonl",
     "dougong predict runs/games 6393,13504,14087 --top 5",
@@ -41,8 +42,8 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="INPUTS...",
-            help="Pictures, texts, files of texts (a text a line, a table, CoNLL columns), folders; - for stdin. "
-            "Of next items: histories as a,b,c, or files of interactions.",
+            help="Pictures, folders of them, videos; texts, files of texts (a text a line, a table, CoNLL columns); "
+            "- for stdin. Of next items: histories as a,b,c, or files of interactions.",
         ),
     ] = None,
     top: Annotated[int | None, typer.Option(help="Show this many classes, 3, or items, 10.", min=1)] = None,
@@ -54,7 +55,8 @@ def predict(
         ),
     ] = None,
     draw: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Of boxes: write each picture there with what was found.")
+        str | None,
+        typer.Option(metavar="FOLDER", help="Of boxes: write each picture, or video, there with what was found."),
     ] = None,
     threshold: Annotated[
         float, typer.Option(help="Of boxes: the least probability of one that counts as found.", min=0, max=1)
@@ -71,6 +73,9 @@ def predict(
     ] = False,
     user: Annotated[
         list[str] | None, typer.Option(metavar="USER", help="Of next items: a user of the run's data; may be repeated.")
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option(metavar="N", help="Of videos: read the frames 1, 1+N, 1+2N, ... only.", min=1)
     ] = None,
     precision: Precision = None,
 ) -> dict[str, Any]:
@@ -106,17 +111,20 @@ def predict(
     if task.name == "object-detection":
         from dougong.cli.boxes import found
 
-        asked = pictures(files)
-        asked = asked if "-" in files else list(asked)  # those of stdin may have no end
-        return found(run, task, asked, batch_size, skip_bad, threshold, out, draw, precision)
+        return found(
+            run, task, Pictures(files, every, keep=True), batch_size, skip_bad, threshold, out, draw, precision
+        )
     if draw is not None:
         raise UserError("--draw", f"is for boxes, which {task.name} does not find", "leave it out")
     masks, folder = task.name == "semantic-segmentation", None
     if out is not None and (Path(out).suffix or not masks):  # masks alone go into a folder
         checked_table(out)
+    into_folder = out is not None and not Path(out).suffix
     reads_texts = hasattr(task, "tokenizer")
     top = top or (ITEMS if recommends else CLASSES)
     wanted: Iterator[Any]
+    if every is not None and (recommends or reads_texts):
+        raise UserError("--every", f"is for videos, which {task.name} does not read", "leave it out")
     if recommends:
         wanted = histories(files)
     elif reads_texts:
@@ -124,12 +132,12 @@ def predict(
 
         wanted = inputs(files, reading_for(Path(run), task, text), format)
     else:
-        wanted = iter(pictures(files))
+        wanted = pictures = Pictures(files, every, keep=into_folder)
     answers: Iterator[Any] = ask(run, wanted, batch_size, skip_bad=skip_bad, users=user or (), precision=precision)
-    if out is not None and not Path(out).suffix:
+    if into_folder and out is not None:
         from dougong.cli.predicting_masks import drawing, free_place
 
-        answers, folder, out = drawing(answers, task, free_place(out)), out, None
+        answers, folder, out = drawing(answers, task, free_place(out), pictures.row_of), out, None
         console.note(f"masks are written to {folder}/masks, drawn over their pictures to {folder}/drawn")
     rows = (row_of(answer, task, top) for answer in answers)
     if out is not None:
@@ -155,43 +163,6 @@ def histories(words: list[str]) -> Iterator[Any]:
             yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
         else:
             yield Path(word) if Path(word).exists() else word
-
-
-def pictures(words: list[str]) -> Iterable[Any]:
-    """The pictures meant: folders are searched, "-" reads one name from each line of stdin.
-
-    Raises:
-        UserError: at once, a name that is no file or folder, or a folder without pictures; later, one of stdin's.
-    """
-    found = [iter(["-"]) if word == "-" else iter(_named(word)) for word in words]
-
-    def rows() -> Iterator[Any]:
-        from dougong.data.texts.asked import Input
-
-        for word, several in zip(words, found, strict=True):
-            if word != "-":
-                yield from (Input(name, name) for name in several)
-                continue
-            for line in sys.stdin:
-                if name := line.rstrip("\r\n"):
-                    try:
-                        yield from (Input(each, each) for each in _named(name))
-                    except UserError as error:
-                        yield Input(None, name, error)
-
-    return rows()
-
-
-def _named(name: str) -> list[str]:
-    path = Path(name)
-    if path.is_dir():
-        inside = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in IMAGES and p.is_file())
-        if not inside:
-            raise UserError(name, "holds no picture", f"give a folder with {', '.join(IMAGES[:3])}, ... files")
-        return inside
-    if path.is_file():
-        return [name]
-    raise UserError(name, "no such file", "give a picture, a folder of pictures, or - for a list on stdin")
 
 
 def row_of(answer: Any, task: Any, top: int) -> dict[str, Any]:

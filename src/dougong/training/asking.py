@@ -11,9 +11,11 @@ from typing import Any
 from dougong import console
 from dougong.data.texts.asked import Input, Reading
 from dougong.data.texts.inputs import file_rows
+from dougong.data.videos import frames, is_video
 from dougong.errors import UserError
 from dougong.tasks import KINDS, load_task
 from dougong.tasks.cutting import cut_of
+from dougong.tasks.picture_task import PictureTask
 from dougong.tasks.records import Records
 from dougong.tasks.scores.bootstrap import interval
 from dougong.tasks.task import Batch, Task
@@ -150,7 +152,8 @@ def predict(
 
     Args:
         source: a run, or a model's folder.
-        inputs: one of, or several of: a picture's file or array; a text, a tuple of two, a list of words for a model
+        inputs: one of, or several of: a picture's file or array; a video, whose frames are asked about one by one (see
+            `dougong.data.videos.frames` for every Nth of them); a text, a tuple of two, a list of words for a model
             that tags them; or a `pathlib.Path` of texts, each row of which is an input: a table (CSV, TSV, JSON Lines,
             Parquet), CoNLL columns, or a text a line. For next items: a tuple of a user's items, oldest first, a text
             of them with commas between, or a `pathlib.Path` of interactions, of each user of which one is asked.
@@ -169,8 +172,9 @@ def predict(
     model, place = trained_model(source, precision)
     task = load_task(place)
     several: Iterable[Any] = inputs if isinstance(inputs, list | tuple | Iterator) else [inputs]
-    counted = isinstance(several, list | tuple) and not any(isinstance(each, Path) for each in several)
-    total = len(several) if counted else None  # type: ignore[arg-type]
+    alone = isinstance(several, list | tuple) and not any(_is_film(each, task) for each in several)
+    counted = alone and not any(isinstance(each, Path) for each in several)
+    total = len(several) if counted else getattr(several, "total", None)  # type: ignore[arg-type]
     folder = source.path if isinstance(source, Run) else Path(source)
     rows = _rows(several, task, reading_for(folder, task, text))
     if task.name == "next-item":
@@ -186,12 +190,19 @@ def predict(
 
 
 def _rows(given: Iterable[Any], task: Task, reading: Reading) -> Iterator[Input]:
-    """Inputs as rows; a file of texts becomes its rows."""
+    """Inputs as rows; a file of texts becomes its rows, a video its frames."""
     for each in given:
         if isinstance(each, Path) and hasattr(task, "tokenizer"):
             yield from file_rows(each, reading)
+        elif _is_film(each, task):
+            yield from frames(each)
         else:
             yield each if isinstance(each, Input) else Input(each)
+
+
+def _is_film(given: Any, task: Task) -> bool:
+    """Whether an input to a model of pictures is a video."""
+    return isinstance(task, PictureTask) and isinstance(given, str | Path) and is_video(given)
 
 
 def _histories(given: Iterable[Any], folder: Path, users: Sequence[str]) -> Iterator[Input]:
