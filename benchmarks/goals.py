@@ -55,6 +55,7 @@ ONE = ("writing, 1 text, Llama 125M, {}", "写 1 个文本，Llama 125M，{}")
 MANY = ("writing, 16 texts, Llama 125M, float32", "写 16 个文本，Llama 125M，float32")
 PREFILL = ("reading a prompt of 512, {}", "读 512 个词元的提示，{}")
 BERT = ("BERT-base on real sentences, {}", "BERT-base 读真实句子，{}")
+FORESEEN = ("perplexity of a small Llama on plays, {}", "小 Llama 在戏剧文本上的困惑度，{}")
 TRAIN = ("training a GPT-2 of 6 x 512, {}", "训练 6 x 512 的 GPT-2，{}")
 
 
@@ -124,6 +125,20 @@ GOALS = (
         ("its cost at the window's length", "窗口长度处的耗时"),
         ("long_texts", WINDOWED, "tilt"),
         1.1,
+        most=True,
+    ),
+    Goal(
+        _of(FORESEEN, "int8"),
+        ("perplexity of float32", "float32 的困惑度"),
+        ("perplexity", "int8", "times_float32"),
+        1.01,
+        most=True,
+    ),
+    Goal(
+        _of(FORESEEN, "int4"),
+        ("perplexity of float32", "float32 的困惑度"),
+        ("perplexity", "int4", "times_float32"),
+        1.05,
         most=True,
     ),
 )

@@ -1,5 +1,7 @@
 """docs/results.md and docs/zh/results.md out of results/speed.json and results/quality.json.
 
+Tables that other pages quote are written too, see sections.py.
+
 python benchmarks/results.py
 """
 
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import goals
+import sections
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
@@ -190,10 +193,11 @@ def page(words: dict[str, str], language: str) -> str:
 
 
 def main() -> None:
-    """Write both pages."""
+    """Write both pages, and what others quote."""
     file = HERE / "results" / "speed.json"
-    if file.exists():
-        goals.roofline(json.loads(file.read_text(encoding="utf-8")).get("limits", {}), DOCS / PICTURE)
+    results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    goals.roofline(results.get("limits", {}), DOCS / PICTURE)
+    sections.fill(DOCS, results)
     for language, folder in (("en", DOCS), ("zh", DOCS / "zh")):
         (folder / "results.md").write_text(page(WORDS[language], language), encoding="utf-8")
 

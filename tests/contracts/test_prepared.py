@@ -13,6 +13,8 @@ from torch import nn
 
 import dougong
 from dougong.errors import UserError
+from dougong.heads.losses import token_losses
+from dougong.parts.output import deferring
 from dougong.runtime import kernels
 from dougong.runtime.kernels import Packed
 from dougong.runtime.quantised import Codes, Quantised, rounded
@@ -99,6 +101,25 @@ def test_generation_with_a_cache_equals_reading_anew(name: str, precision: str) 
                     answer = model(torch.tensor([[*prompt, *one.tokens[:count]]])).logits[0, -1]
                 # rounding may choose among equals
                 assert answer.max() - answer[token] <= 2 * WITHIN[precision] * answer.abs().max().clamp(min=1)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "bert", "t5"])
+@PRECISIONS
+def test_losses_in_chunks_are_those_of_the_scores(name: str, precision: str) -> None:
+    """What `dougong evaluate --precision` counts: the scores are left to the loss, which makes some at a time."""
+    config = VARIANTS[FIRST[name]]
+    head = {"head": "masked-language"} if name == "bert" else {}
+    model = dougong.prepare(shake(dougong.build({**config, **WIDER, **head}, seed=0).eval(), 0.1), precision)
+    inputs = inputs_of(model)
+    targets = torch.randint(0, config["vocab_size"], inputs[-1].shape)
+    with torch.inference_mode():
+        plain = model(*inputs).logits
+        with deferring():
+            waiting = model(*inputs)
+        found = token_losses(waiting, targets, chunk=2)
+        right = nn.functional.cross_entropy(plain.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
+    assert gap(found, right) < WITHIN[precision]
+    assert_different(found, right.roll(1, 1))
 
 
 def test_float32_stays_float32_and_is_packed_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.numbers import assert_different, assert_equal_to_rounding, shake
+from support.numbers import assert_different, assert_equal_to_rounding, gap, shake
 from support.small import VARIANTS, built
 from torch import nn
 
+import dougong
 from dougong.parts.cache import Cache
 from dougong.runtime.native import Captured, NotCaptured, compiling, native
 from dougong.runtime.native.compiling import OFF
-from dougong.runtime.quantised import KIND, Codes
+from dougong.runtime.quantised import KIND, Codes, QuantisedExperts
 from dougong.runtime.writer import Writer
 
 KERNELS = native()
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.skipif(KERNELS is None, reason="needs a C++ compiler")
 WRITERS = {
     name: config for name, config in VARIANTS.items()
     if config["architecture"] in (
-        "gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma2", "transformer", "t5", "bart", "marian",
+        "gpt2", "llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma2", "transformer", "t5", "bart", "marian",
     ) and config.get("head", "causal-language") == "causal-language"
 }  # fmt: skip
 PROMPTS = [[3, 5, 7, 2], [4, 6], [8, 1, 2]]
@@ -110,7 +111,51 @@ def test_long_texts_need_more_room_and_get_it() -> None:
             assert_equal_to_rounding(writer.step(torch.tensor([4])), through.step(torch.tensor([4])))
 
 
-@pytest.mark.parametrize(("name", "part"), [("mixtral", "Experts"), ("gru that writes", "Branch")])
+@pytest.mark.parametrize("precision", ["bf16", "int8", "int4"])
+@pytest.mark.parametrize("chosen", [1, 3])
+def test_experts_of_narrower_weights_step_as_the_modules(precision: str, chosen: int) -> None:
+    """Many experts and rows, so that some experts read nothing and some several tokens."""
+    sizes = {"d_model": 32, "d_ff": 64, "n_experts": 7, "n_chosen": chosen, "d_head": 8}
+    ours, theirs, plain = writer_of("mixtral", **sizes), *(slow(writer_of("mixtral", **sizes)) for _ in range(2))
+    for writer in (theirs, plain):
+        writer.model.load_state_dict(ours.model.state_dict())
+    for writer in (ours, theirs):
+        dougong.prepare(writer.model, precision)
+    prompts = [[3 + row % 9, 5, row % 7] for row in range(11)]
+    answers = []
+    with torch.inference_mode():
+        for writer in (ours, theirs, plain):
+            writer.begin(prompts, 4)
+            answers.append(writer.steps(torch.arange(22).view(11, 2) % 17))
+    found, right, exact = answers
+    assert ours.captured is not None and theirs.captured is None
+    if precision == "bf16":  # ours keeps floats between layers
+        assert gap(found, exact) < 0.05 and gap(right, exact) < 0.05
+        return
+    assert_equal_to_rounding(found, right)
+    assert_different(found, exact)  # a control: it is rounded indeed
+    experts = ours.model.body.blocks[0].feed_forward.body
+    assert isinstance(experts, QuantisedExperts) and ours.model.prepared.left == []
+    assert torch.equal(experts.router.weight, plain.model.body.blocks[0].feed_forward.body.router.weight)
+
+
+def test_experts_that_nobody_chose_are_never_read() -> None:
+    """Their weights are not numbers, and nothing of it is seen; a control sees it where one of them is chosen."""
+    writer = writer_of("mixtral", n_experts=3, n_chosen=1)
+    with torch.inference_mode():
+        for block in writer.model.body.blocks:
+            experts = block.feed_forward.body
+            experts.router.weight.zero_()  # all alike: the first is taken
+            for table in (experts.gate, experts.up, experts.down):
+                table[1:] = float("nan")
+        writer.begin(PROMPTS, 4)
+        assert writer.step(torch.tensor([1, 5, 9])).isfinite().all() and writer.captured is not None
+        for block in writer.model.body.blocks:
+            block.feed_forward.body.gate[0] = float("nan")
+        assert writer.step(torch.tensor([1, 5, 9])).isnan().all()
+
+
+@pytest.mark.parametrize(("name", "part"), [("gru that writes", "Branch")])
 def test_what_has_no_kernel_is_named_and_goes_through_its_modules(name: str, part: str) -> None:
     writer = Writer(shake(built(name)), start=0)
     with torch.inference_mode():

@@ -50,16 +50,16 @@ class Experts(nn.Module):
         weight, chosen = self.choose(tokens)
         order = chosen.flatten().argsort(stable=True)
         rows = order // self.n_chosen
-        answers = [
-            nn.functional.linear(
-                self.activation(nn.functional.linear(part, gate)) * nn.functional.linear(part, up), down
-            )
-            for part, gate, up, down in zip(
-                tokens[rows].split(self._loads(chosen)), self.gate, self.up, self.down, strict=True
-            )
-        ]
+        parts = tokens[rows].split(self._loads(chosen))
+        answers = [self.answer(number, part) for number, part in enumerate(parts)]
         mixed = torch.cat(answers) * weight.flatten()[order, None]
         return torch.zeros_like(tokens).index_add(0, rows, mixed).view_as(x)
+
+    def answer(self, number: int, x: Tensor) -> Tensor:
+        """One expert's, (T, D) to the same."""
+        gate, up, down = self.gate[number], self.up[number], self.down[number]
+        inner = self.activation(nn.functional.linear(x, gate)) * nn.functional.linear(x, up)
+        return nn.functional.linear(inner, down)
 
     def _loads(self, chosen: Tensor) -> list[int]:
         """How many tokens each expert got; as even as can be where nobody knows, on the meta device."""

@@ -16,16 +16,17 @@ from dougong.frames.model import Model
 from dougong.heads.language import Tied
 from dougong.parts.embeddings import TokenEmbedding
 from dougong.parts.experts import Experts
+from dougong.parts.output import Pending
 from dougong.runtime.kernels import Packed, gains
 from dougong.runtime.native import native
 from dougong.runtime.native.compiling import compiler
-from dougong.runtime.quantised import GROUP, Quantised, QuantisedEmbedding, QuantisedHead
+from dougong.runtime.quantised import GROUP, Quantised, QuantisedEmbedding, QuantisedExperts, QuantisedHead
 from dougong.runtime.writer import Writer
 
 Precision = Literal["float32", "bf16", "int8", "int4"]
 BITS = {"int8": 8, "int4": 4}
 NAMES: dict[type[nn.Module], str] = {
-    Experts: "experts", nn.Conv1d: "convolutions", nn.Conv2d: "convolutions", nn.RNNBase: "recurrent layers",
+    nn.Conv1d: "convolutions", nn.Conv2d: "convolutions", nn.RNNBase: "recurrent layers",
 }  # fmt: skip
 """Parts whose weights stay as they are where whole numbers are asked for."""
 
@@ -165,7 +166,7 @@ def _quantise(model: nn.Module, bits: int) -> tuple[dict[str, int], list[str]]:
             return None
         return Quantised(part, bits)
 
-    count = _rewrite(model, rewritten)
+    count = _rewrite(model, rewritten) + _quantise_experts(model, bits, left)
     embedding = getattr(model, "embedding", None)
     if isinstance(model, Model) and type(embedding) is TokenEmbedding and embedding.weight.shape[1] % GROUP == 0:
         users = [part for part in model.modules() if getattr(part, "weight", None) is embedding.weight]
@@ -175,6 +176,20 @@ def _quantise(model: nn.Module, bits: int) -> tuple[dict[str, int], list[str]]:
             model.embedding = table
             _put_heads(model, tied, table)
     return {f"of {bits} bits": count} if count else {}, sorted(left)
+
+
+def _quantise_experts(model: nn.Module, bits: int, left: set[str]) -> int:
+    """Mixtures of experts in whole numbers; how many layers those were. What cannot be is added to ``left``."""
+    count = 0
+    for parent in list(model.modules()):
+        for name, part in list(parent.named_children()):
+            if type(part) is Experts:
+                if part.gate.shape[-1] % GROUP or part.down.shape[-1] % GROUP:
+                    left.add("experts")
+                else:
+                    setattr(parent, name, QuantisedExperts(part, bits))
+                    count += 3 * len(part.gate)
+    return count
 
 
 def _put_heads(model: nn.Module, tied: list[Tied], table: QuantisedEmbedding) -> None:
@@ -195,6 +210,8 @@ def _floats_outside(model: nn.Module) -> None:
         return tuple(map(turned, given)), {name: turned(one) for name, one in named.items()}
 
     def wide(_: nn.Module, given: Any, answer: Any) -> Any:
+        if isinstance(answer, Pending):  # its head wants the hidden states as they are, and losses make it exact
+            return answer
         if not is_dataclass(answer) or isinstance(answer, type):
             return answer.float() if isinstance(answer, Tensor) else answer
         held = {field.name: getattr(answer, field.name) for field in fields(answer)}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dougong.parts.embeddings import Embedded, TokenEmbedding
+from dougong.parts.experts import Experts
 
 GROUP = 32
 TOP = {8: 127, 4: 8}  # the largest whole number: of 4 bits -8 is one, so a group's largest weight is put there
@@ -21,10 +22,10 @@ SHARES = {8: (1.0,), 4: (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)}  # of the larges
 
 
 class Codes(nn.Module):
-    """A table (N, K) in whole numbers.
+    """A table (N, K) in whole numbers, or several, (E, N, K).
 
     Args:
-        weight: (N, K), K a multiple of 32.
+        weight: (N, K) or (E, N, K), K a multiple of 32.
         bits: 8 or 4.
     """
 
@@ -35,32 +36,38 @@ class Codes(nn.Module):
         super().__init__()
         self.bits, self.shape = bits, tuple(weight.shape)
         codes, scale = rounded(weight.detach().float(), bits)
-        self.register_buffer("codes", codes)  # int8 (N, K), or uint8 (N, K / 2)
-        self.register_buffer("scale", scale)  # bfloat16 (N, K / 32)
+        self.register_buffer("codes", codes)  # int8 (..., N, K), or uint8 (..., N, K / 2)
+        self.register_buffer("scale", scale)  # bfloat16 (..., N, K / 32)
 
-    def table(self, rows: Tensor | None = None) -> Tensor:
-        """The table, or these rows of it, in float32: (N, K) or (..., K)."""
+    def __len__(self) -> int:
+        """Rows, or tables."""
+        return int(self.shape[0])
+
+    def table(self, rows: Tensor | int | None = None) -> Tensor:
+        """The table, or these rows of it, in float32: (N, K) or (..., K); of several tables, all or these of them."""
         codes, scale = (self.codes, self.scale) if rows is None else (self.codes[rows], self.scale[rows])
         codes = codes.unflatten(-1, (scale.shape[-1], -1))
         if self.bits == 4:
             codes = torch.cat((codes & 15, codes >> 4), -1).to(torch.int8) - 8
         return (codes.float() * scale.float()[..., None]).flatten(-2)
 
-    def multiply(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """(..., K) by the table to (..., N)."""
+    def multiply(self, x: Tensor, bias: Tensor | None, which: int | None = None) -> Tensor:
+        """(..., K) by the table, or by this one of several, to (..., N)."""
         from dougong.runtime.native import native
 
         kernels = native()
         if kernels is None or x.device.type != "cpu" or x.dtype != torch.float32 or not x.numel():
-            return nn.functional.linear(x, self.table().to(x), bias)
-        return kernels.multiply(x, self.codes, self.scale, bias, self.shape[0], KIND[self.bits])
+            return nn.functional.linear(x, self.table(which).to(x), bias)
+        codes, scale = (self.codes, self.scale) if which is None else (self.codes[which], self.scale[which])
+        return kernels.multiply(x, codes, scale, bias, self.shape[-2], KIND[self.bits])
 
     def extra_repr(self) -> str:
-        return f"{self.shape[0]} x {self.shape[1]}, {self.bits} bits"
+        return f"{' x '.join(map(str, self.shape))}, {self.bits} bits"
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         """As the table of floats that it stands for: any program reads it, and rounding it again changes nothing."""
-        destination[prefix.removesuffix("codes.") + "weight"] = self.table()
+        name = prefix.removesuffix("codes.")
+        destination[name[:-1] if name == prefix else name + "weight"] = self.table()
 
 
 class Quantised(nn.Module):
@@ -74,6 +81,27 @@ class Quantised(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., K) to (..., N)."""
         return self.codes.multiply(x, self.bias)
+
+
+class QuantisedExperts(Experts):
+    """Experts with weights of whole numbers; the router, which is small and decides, keeps its floats.
+
+    Args:
+        experts: that it takes the place of.
+        bits: 8 or 4.
+    """
+
+    def __init__(self, experts: Experts, bits: int) -> None:
+        nn.Module.__init__(self)
+        self.n_chosen, self.activation, self.router = experts.n_chosen, experts.activation, experts.router
+        for name in ("gate", "up", "down"):
+            setattr(self, name, Codes(getattr(experts, name), bits))
+
+    def answer(self, number: int, x: Tensor) -> Tensor:
+        """One expert's, (T, D) to the same."""
+        tables: Any = self
+        inner = self.activation(tables.gate.multiply(x, None, number)) * tables.up.multiply(x, None, number)
+        return tables.down.multiply(inner, None, number)  # type: ignore[no-any-return]
 
 
 class QuantisedEmbedding(TokenEmbedding):

@@ -22,15 +22,16 @@ from dougong.heads.language import Capped, Project, Tied
 from dougong.parts.attention import Attention, Memory, NormalisedHeads, SoftCap
 from dougong.parts.cache import Cache
 from dougong.parts.embeddings import TokenEmbedding
+from dougong.parts.experts import Experts
 from dougong.parts.feedforward import Activation, FeedForward, GatedFeedForward
 from dougong.parts.masks import Causal, Window, reach
 from dougong.parts.norms import LayerNorm, RMSNorm
 from dougong.parts.positions import ALiBi, Places, Positions, RelativeBuckets
 from dougong.runtime.native.compiling import TYPES, Native
-from dougong.runtime.quantised import KIND, Codes, Quantised, QuantisedEmbedding, QuantisedHead
+from dougong.runtime.quantised import KIND, Codes, Quantised, QuantisedEmbedding, QuantisedExperts, QuantisedHead
 
 # Kinds of operation and of activation, as in step.cpp.
-EMBED, PLACE, RMS, LAYER, LINEAR, ATTEND, ACTIVATE, GATE, ADD, CAP, CROSS = range(11)
+EMBED, PLACE, RMS, LAYER, LINEAR, ATTEND, ACTIVATE, GATE, ADD, CAP, CROSS, CHOOSE, MIX = range(13)
 ACTIVATIONS = {"relu": 1, "gelu": 2, "gelu_tanh": 3, "gelu_quick": 4, "silu": 5, "tanh": 6, "sigmoid": 7}
 
 OP = np.dtype(
@@ -38,7 +39,7 @@ OP = np.dtype(
     + [(name, np.float32) for name in ("eps", "factor", "cap", "rest")]
     + [(name, np.int64) for name in ("weight", "scale", "bias", "more", "source", "in2", "in3", "out")]
     + [(name, np.int64) for name in ("query_norm", "key_norm", "layer", "reach")]
-    + [(name, np.int32) for name in ("rotary", "interleaved", "layer_norm", "wait")],
+    + [(name, np.int32) for name in ("rotary", "interleaved", "copies", "wait")],
     align=True,
 )
 LAYERS = np.dtype([(name, np.int64) for name in ("keys", "values", "room", "place", "begun", "type")])
@@ -57,10 +58,17 @@ class NotCaptured(Exception):
 
 @dataclass
 class Buffer:
-    """What an operation reads or writes: ``width`` values for each token. Args: number: which one it is."""
+    """What an operation reads or writes.
+
+    Args:
+        number: which one it is.
+        width: values for each token.
+        more: values beside them, however many tokens there are.
+    """
 
     number: int
     width: int
+    more: int = 0
 
 
 class Captured:
@@ -179,8 +187,8 @@ class Captured:
 
     # Where values lie.
 
-    def _buffer(self, width: int) -> Buffer:
-        self.buffers.append(Buffer(len(self.buffers), width))
+    def _buffer(self, width: int, more: int = 0) -> Buffer:
+        self.buffers.append(Buffer(len(self.buffers), width, more))
         return self.buffers[-1]
 
     def _fit(self, rows: int) -> None:
@@ -188,7 +196,7 @@ class Captured:
         if rows <= self.capacity:
             return
         self.capacity = rows
-        self.spaces = [torch.empty(rows * buffer.width) for buffer in self.buffers]
+        self.spaces = [torch.empty(rows * buffer.width + buffer.more) for buffer in self.buffers]
         places = [space.data_ptr() for space in self.spaces]
         for number, op in enumerate(self.ops):
             for name in ("source", "in2", "in3", "out"):
@@ -320,6 +328,7 @@ class Captured:
     def _body(self, body: nn.Module, source: Buffer, target: Buffer | None, kind: str) -> Buffer:
         known: dict[type, Callable[..., Buffer]] = {
             Attention: self._attention, FeedForward: self._feed_forward, GatedFeedForward: self._gated,
+            Experts: self._experts, QuantisedExperts: self._experts,
         }  # fmt: skip
         if type(body) not in known:
             raise NotCaptured(type(body).__name__)
@@ -339,6 +348,31 @@ class Captured:
             GATE, source=gate, in2=up, out=gate, width=gate.width, choice=_choice(body.activation)
         )  # fmt: skip
         return self._linear(body.down, gate, target)
+
+    def _experts(self, body: Experts, source: Buffer, target: Buffer | None, kind: str) -> Buffer:
+        """The router's scores, a plan of who reads which token, and each expert on the copies that it gets."""
+        scores, count, copies = self._linear(body.router, source), len(body.gate), body.n_chosen
+        plan = self._buffer(2 * copies, count + 1)
+        gathered = self._buffer(copies * source.width)
+        both: dict[str, Any] = {"in3": plan, "groups": count, "copies": copies}
+        self._emit(CHOOSE, source=scores, in2=source, out=gathered, width=source.width, **both)
+
+        def linear(table: Tensor | Codes, inner: Buffer, wait: bool = False) -> Buffer:
+            _, n_out, n_in = table.shape
+            weight = self._codes(table) if isinstance(table, Codes) else self._plain(table)
+            out = self._buffer(copies * n_out)
+            self._emit(LINEAR, wait=wait, source=inner, out=out, width=n_out, inner=n_in, **both, **weight)
+            return out
+
+        gate, up = linear(body.gate, gathered), linear(body.up, gathered)
+        self._emit(
+            GATE, source=gate, in2=up, out=gate, width=gate.width // copies, choice=_choice(body.activation),
+            copies=copies,
+        )  # fmt: skip
+        answers = linear(body.down, gate, wait=True)
+        out = target or self._buffer(source.width)
+        self._emit(MIX, source=answers, out=out, width=source.width, flag=int(target is not None), **both)
+        return out
 
     def _attention(self, body: Attention, source: Buffer, target: Buffer | None, kind: str) -> Buffer:
         if body.cross:

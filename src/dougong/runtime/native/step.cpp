@@ -74,7 +74,7 @@ static inline vf nibbles(const uint8_t *from, bool high) {  // each less 8
 }
 
 enum Type : int32_t { FLOAT32 = 0, BFLOAT16 = 1, INT8 = 2, INT4 = 3 };
-enum Kind : int32_t { EMBED = 0, PLACE = 1, RMS = 2, LAYER = 3, LINEAR = 4, ATTEND = 5, ACTIVATE = 6, GATE = 7, ADD = 8, CAP = 9, CROSS = 10 };
+enum Kind : int32_t { EMBED = 0, PLACE = 1, RMS = 2, LAYER = 3, LINEAR = 4, ATTEND = 5, ACTIVATE = 6, GATE = 7, ADD = 8, CAP = 9, CROSS = 10, CHOOSE = 11, MIX = 12 };
 enum Activation : int32_t { NONE = 0, RELU = 1, GELU = 2, GELU_TANH = 3, GELU_QUICK = 4, SILU = 5, TANH = 6, SIGMOID = 7 };
 
 constexpr int GROUP = 32;  // weights that share a scale
@@ -86,7 +86,8 @@ struct Op {
     float *in, *in2, *in3, *out;
     const float *query_norm, *key_norm;
     int64_t layer, reach;
-    int32_t rotary, interleaved, layer_norm, wait;  // wait: the next operation reads what others write here
+    int32_t rotary, interleaved;
+    int32_t copies, wait;  // copies: experts that each token goes to, or 0; wait: the next operation reads what others write here
 };
 
 struct Layer {  // one attention's keys and values, (B, G, room, K)
@@ -429,6 +430,59 @@ static void attend(const Op &op, const State &state, int64_t row, int64_t group,
     }
 }
 
+// Which experts each token goes to. Copies of tokens lie side by side by the expert that is to read them, so that its
+// weights are read once: those of an expert that nobody chose are never touched.
+struct Plan {
+    int32_t *ends;    // (E + 1,) where the copies for each expert begin, and the end of the last
+    int32_t *places;  // (T, copies) where each copy lies
+    float *shares;    // (T, copies) of its expert's answer, one in sum
+    Plan(const Op &op, int64_t tokens)
+        : ends((int32_t *)op.in3), places(ends + op.groups + 1), shares((float *)(places + tokens * op.copies)) {}
+};
+
+static void choose(const Op &op, int64_t tokens) {
+    const Plan plan(op, tokens);
+    const int64_t E = op.groups, K = op.copies;
+    for (int64_t e = 0; e <= E; e++) plan.ends[e] = 0;
+    for (int64_t t = 0; t < tokens; t++) {
+        float *scores = op.in + t * E, sum = 0;
+        soften(scores, E);
+        for (int64_t k = 0; k < K; k++) {
+            int64_t best = 0;
+            for (int64_t e = 1; e < E; e++) best = scores[e] > scores[best] ? e : best;
+            plan.places[t * K + k] = (int32_t)best;  // the expert, as long as the places are not known
+            sum += plan.shares[t * K + k] = scores[best];
+            scores[best] = -1;
+            plan.ends[best + 1]++;
+        }
+        for (int64_t k = 0; k < K; k++) plan.shares[t * K + k] /= sum;
+    }
+    for (int64_t e = 0; e < E; e++) plan.ends[e + 1] += plan.ends[e];
+    for (int64_t copy = 0; copy < tokens * K; copy++) {
+        const int32_t place = plan.ends[plan.places[copy]]++;  // each becomes where the next expert's begin
+        plan.places[copy] = place;
+        memcpy(op.out + place * op.width, op.in2 + copy / K * op.width, op.width * sizeof(float));
+    }
+    for (int64_t e = E; e > 0; e--) plan.ends[e] = plan.ends[e - 1];
+    plan.ends[0] = 0;
+}
+
+// Rows of every expert's weights by the copies that it reads.
+static void linear_of_experts(const Op &op, int64_t first, int64_t last, int64_t tokens) {
+    const int64_t bits[] = {32, 16, 8, 4}, weights = (int64_t)op.width * op.inner;
+    const Plan plan(op, tokens);
+    for (int64_t e = 0; e < op.groups; e++) {
+        const int64_t begin = plan.ends[e], rows = plan.ends[e + 1] - begin;
+        if (!rows) continue;
+        Op one = op;
+        one.weight = (const char *)op.weight + e * weights * bits[op.type] / 8;
+        one.scale = (const uint16_t *)op.scale + e * weights / GROUP;
+        one.in = op.in + begin * op.inner;
+        one.out = op.out + begin * op.width;
+        linear(one, first, last, rows);
+    }
+}
+
 static void share(int64_t items, int64_t step, int thread, int threads, int64_t &first, int64_t &last) {
     int64_t steps = (items + step - 1) / step, each = (steps + threads - 1) / threads;
     first = thread * each * step;
@@ -438,7 +492,7 @@ static void share(int64_t items, int64_t step, int thread, int threads, int64_t 
 }
 
 static void perform(const Op &op, const State &state, int thread, int threads) {
-    const int64_t rows = state.batch * state.length;
+    const int64_t tokens = state.batch * state.length, rows = tokens * (op.copies ? op.copies : 1);
     int64_t first, last;
     switch (op.kind) {
         case EMBED:
@@ -462,7 +516,21 @@ static void perform(const Op &op, const State &state, int thread, int threads) {
             break;
         case LINEAR:
             share(op.width, TILE_N, thread, threads, first, last);
-            linear(op, first, last, rows);
+            if (op.copies) linear_of_experts(op, first, last, tokens);
+            else linear(op, first, last, rows);
+            break;
+        case CHOOSE:  // little work, and each part of it waits for the one before
+            if (thread == 0) choose(op, tokens);
+            break;
+        case MIX:
+            share(tokens, 1, thread, threads, first, last);
+            for (int64_t token = first; token < last; token++) {
+                const Plan plan(op, tokens);
+                float *out = op.out + token * op.width;
+                if (!op.flag) memset(out, 0, op.width * sizeof(float));
+                for (int64_t copy = token * op.copies; copy < (token + 1) * op.copies; copy++)
+                    mix(out, op.in + plan.places[copy] * op.width, plan.shares[copy], op.width);
+            }
             break;
         case ATTEND:
             for (int64_t item = thread; item < state.batch * op.groups; item += threads) {
