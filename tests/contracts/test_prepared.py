@@ -38,7 +38,7 @@ def built(family: str, precision: str, monkeypatch: pytest.MonkeyPatch | None = 
     torch.manual_seed(0)
     model = shake(dougong.build(config, seed=0).eval(), 0.1)
     if monkeypatch is not None:  # packed wherever it can be, whether it pays or not
-        monkeypatch.setattr("dougong.runtime.preparing.gains", lambda layer: kernels._there())
+        monkeypatch.setattr("dougong.runtime.preparing.gains", lambda layer: kernels.there())
         monkeypatch.setenv("DOUGONG_NATIVE", "0")
     try:
         return dougong.prepare(model, precision, **given)

@@ -150,8 +150,10 @@ def test_train_and_fill_masks(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("".join(f"red{n % 5} then blue{n % 5} .\n" for n in range(900)), encoding="utf-8")
     model = {"architecture": "bert", "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64, "dropout": 0.0}
     settings = {"task": "masked-language", "max_length": 20, "learning_rate": 3e-3, "batch_size": 32}
-    run = dougong.train(model, tmp_path / "a.txt", budget="500steps", out=tmp_path / "run", **settings)
-    assert run.result is not None and run.result["test"]["loss"] < 1.7 < 2.19  # the entropy of single tokens
+    run = dougong.train(model, tmp_path / "a.txt", budget="1500steps", out=tmp_path / "run", **settings)
+    # who knows single tokens loses 2.19, and who also knows which kind of word stands where, half of ln 5: one needs
+    # the other words to come below
+    assert run.result is not None and run.result["test"]["loss"] < 0.5 * math.log(5)
     assert "bits_per_character" not in run.result["test"]
     answer = next(iter(dougong.predict(run, "red2 then blue2 . red3 then [MASK] . red4 then blue4 .")))
     assert answer.top[0][0].startswith("blue")

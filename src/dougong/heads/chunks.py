@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from dougong.parts.products import linear, onednn
+
 SCORES = {"cpu": 2**24, "other": 2**27}
 """Scores that are held at once: 64 MiB on the CPU, where two tables of them are about as large as its caches and the
 gradient of the weights is written once a chunk; 512 MiB elsewhere."""
@@ -64,6 +66,7 @@ class Chunks:
         self.exact, self.half = exact, factors.itemsize < 4
         self.hidden, self.weight, self.size, self.cap = hidden.to(factors), weight.to(factors), size, cap
         self.bias = None if bias is None else bias.to(exact)
+        self.quick = not torch.compiler.is_compiling() and onednn(self.hidden, self.weight)
         self.tables: list[Tensor] | None = None
         self.columns = [slice(0, len(weight))]
         if not torch.compiler.is_compiling():
@@ -90,6 +93,8 @@ class Chunks:
             for columns in self.columns:
                 if self.half:
                     scores[:, columns] = hidden @ self.weight[columns].t()
+                elif self.quick:
+                    scores[:, columns] = linear(hidden, self.weight[columns])
                 else:
                     torch.mm(hidden, self.weight[columns].t(), out=scores[:, columns])
         if self.bias is not None:
@@ -117,13 +122,13 @@ class Chunks:
             # narrowed block by block: what is made is read while it lies in a cache
             factor, weight = gradient[:, columns].to(self.weight.dtype), self.weight[columns]
             if states is not None:
-                found = factor @ weight
+                found = linear(factor, weight.t()) if self.quick else factor @ weight
                 states.add_(found) if columns.start else states.copy_(found)
             if table is None or rows is None:
                 continue
             block = table[columns]
-            if self.half:
-                found = factor.t() @ rows
+            if self.half or self.quick:
+                found = linear(factor.t(), rows.t()) if self.quick else factor.t() @ rows
                 block.copy_(found) if first else block.add_(found)
             else:
                 block.addmm_(factor.t(), rows, beta=0 if first else 1)

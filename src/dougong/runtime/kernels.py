@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import torch
@@ -13,31 +13,40 @@ from torch import Tensor, nn
 
 from dougong.heads.language import Tied
 from dougong.machine import cache_folder, processor, remember, remembered
+from dougong.parts.products import Linear, by_onednn, linear, there
 
 MANY = 256
 """Rows for which kernels are compared: tokens of a prompt or a batch."""
 VERSION = 1  # of what is measured
 ROUNDS = 7
+WORTH = 128 * 128
+"""Weights of a layer from which on a quicker kernel is worth a slower call."""
 GAIN = 0.97  # a kernel takes torch's place if it needs less than this share of its time
 
 
 class FastLinears:
-    """While it is entered, a model's linear layers run by oneDNN, where it is there: for inference on the CPU only.
+    """While it is entered, a model's linear layers run by oneDNN, where it is there: on the CPU, in float32 only.
 
     torch's default for a few rows of float32 reads weights with one core's bandwidth; oneDNN reads the very same
     tensors with that of all of them. Results differ in the last bits. Nothing is copied.
 
     Args:
         model: whose layers they are.
+        learning: whether gradients are wanted; backward is to be called while it is entered. Small layers are left to
+            torch then, whose calls cost less, and losses in chunks multiply by oneDNN too.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        suited = [part for part in model.modules() if _suits(part)] if _there() else []
-        self.layers = [part for part in suited if isinstance(part, nn.Linear)]
-        self.heads = [part for part in suited if isinstance(part, Tied)]
-        self._forwards = [_forward(layer) for layer in self.layers]
+    def __init__(self, model: nn.Module, learning: bool = False) -> None:
+        suited = [part for part in model.modules() if _suits(part)] if there() else []
+        layers = [part for part in suited if isinstance(part, nn.Linear)]
+        self.layers = [each for each in layers if not learning or each.weight.numel() >= WORTH]
+        self.heads = [] if learning else [part for part in suited if isinstance(part, Tied)]
+        self._forwards = [_forward(layer, learning) for layer in self.layers]
+        self.learning, self._entered = learning, contextlib.ExitStack()
 
     def __enter__(self) -> None:
+        if self.learning:
+            self._entered.enter_context(by_onednn())
         for layer, forward in zip(self.layers, self._forwards, strict=True):
             layer.__dict__["forward"] = forward
         for head in self.heads:
@@ -48,6 +57,7 @@ class FastLinears:
             layer.__dict__.pop("forward", None)
         for head in self.heads:
             head.__dict__.pop("multiply", None)
+        self._entered.close()
 
 
 class Packed(nn.Module):
@@ -75,11 +85,6 @@ class Packed(nn.Module):
         destination[f"{prefix}weight"] = self.weight.to_dense(self.weight.dtype)  # type: ignore[no-untyped-call]
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """(..., D) by weights (F, D) to (..., F) through oneDNN."""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-
-
 def packed(weight: Tensor, rows: int) -> Tensor:
     """Weights (F, D) in the order in which oneDNN's kernel for so many rows reads them."""
     return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
@@ -99,7 +104,7 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def gains(layer: nn.Linear, rows: int = MANY) -> bool:
     """Whether packing a layer pays on this machine."""
     weight = layer.weight
-    if not _there() or weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.bfloat16):
+    if not there() or weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.bfloat16):
         return False
     seconds = measured(weight.shape[0], weight.shape[1], rows, weight.dtype)
     return seconds["onednn packed"] < GAIN * seconds["torch"]
@@ -110,15 +115,35 @@ def measured(n_out: int, n_in: int, rows: int, dtype: torch.dtype) -> dict[str, 
 
     They are measured at the first call and kept in the user's cache folder.
     """
+    name = str(dtype).removeprefix("torch.")
+    return _once(f"{rows} x {n_in} by {n_out}, {name}", lambda: _compare(n_out, n_in, rows, dtype))
+
+
+def seconds_of_learning(rows: int = 2 * MANY, width: int = 512) -> dict[str, float]:
+    """Seconds of a layer's product and its two gradients in float32, by "torch" and by "onednn"; kept likewise."""
+
+    def compare() -> dict[str, float]:
+        x, weight = torch.randn(rows, width, requires_grad=True), torch.randn(width, width, requires_grad=True)
+        gradient = torch.randn(rows, width)
+        return _in_turns(
+            {
+                "torch": lambda: nn.functional.linear(x, weight).backward(gradient),
+                "onednn": lambda: Linear.apply(x, weight, None).backward(gradient),
+            }
+        )
+
+    return _once(f"learning, {rows} x {width} by {width}, float32", compare)
+
+
+def _once(what: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """What was measured on this machine with this torch and so many threads before, or is now."""
     path = cache_folder() / "kernels.json"
     known = remembered(path)
-    name = str(dtype).removeprefix("torch.")
     machine = f"{VERSION}|{processor()}|{torch.__version__}|{torch.get_num_threads()} threads"
-    shape = f"{rows} x {n_in} by {n_out}, {name}"
-    if shape not in known.get(machine, {}):
-        known.setdefault(machine, {})[shape] = _compare(n_out, n_in, rows, dtype)
+    if what not in known.get(machine, {}):
+        known.setdefault(machine, {})[what] = measure()
         remember(path, known)
-    found: dict[str, float] = known[machine][shape]
+    found: dict[str, float] = known[machine][what]
     return found
 
 
@@ -126,24 +151,30 @@ def _compare(n_out: int, n_in: int, rows: int, dtype: torch.dtype) -> dict[str, 
     with torch.inference_mode():
         x, weight = torch.randn(rows, n_in).to(dtype), torch.randn(n_out, n_in).to(dtype)
         ready = packed(weight, rows)
-        kernels: dict[str, Callable[[], Tensor]] = {
-            "torch": lambda: nn.functional.linear(x, weight),
-            "onednn": lambda: linear(x, weight, None),
-            "onednn packed": lambda: linear(x, ready, None),
-        }
-        seconds: dict[str, list[float]] = {name: [] for name in kernels}
-        for turn in range(ROUNDS + 1):
-            for name, kernel in kernels.items():
-                start = time.perf_counter()
-                kernel()
-                if turn:
-                    seconds[name].append(time.perf_counter() - start)
+        return _in_turns(
+            {
+                "torch": lambda: nn.functional.linear(x, weight),
+                "onednn": lambda: linear(x, weight, None),
+                "onednn packed": lambda: linear(x, ready, None),
+            }
+        )
+
+
+def _in_turns(kernels: dict[str, Callable[[], Any]]) -> dict[str, float]:
+    """The median seconds of each."""
+    seconds: dict[str, list[float]] = {name: [] for name in kernels}
+    for turn in range(ROUNDS + 1):
+        for name, kernel in kernels.items():
+            start = time.perf_counter()
+            kernel()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def _forward(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
+def _forward(layer: nn.Linear, learning: bool) -> Callable[[Tensor], Tensor]:
     weight, bias = layer.weight, layer.bias
-    return lambda x: linear(x, weight, bias)
+    return (lambda x: Linear.apply(x, weight, bias)) if learning else lambda x: linear(x, weight, bias)
 
 
 def _suits(part: nn.Module) -> bool:
@@ -152,17 +183,3 @@ def _suits(part: nn.Module) -> bool:
         return False
     weight = part.weight
     return isinstance(weight, Tensor) and weight.device.type == "cpu" and weight.dtype == torch.float32
-
-
-@cache
-def _there() -> bool:
-    """Whether this build of torch has the operators, and they compute what they should."""
-    if not torch.backends.mkldnn.is_available():
-        return False
-    x, weight, bias = torch.randn(2, 3, 5), torch.randn(4, 5), torch.randn(4)
-    try:
-        with torch.inference_mode():
-            right = nn.functional.linear(x, weight, bias)
-            return all(torch.allclose(linear(x, each, bias), right, atol=1e-5) for each in (weight, packed(weight, 6)))
-    except (RuntimeError, AttributeError, NotImplementedError):
-        return False

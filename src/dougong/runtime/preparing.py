@@ -103,7 +103,7 @@ def prepare(model: nn.Module, precision: Precision = "float32", *, compile: bool
         console.note("nothing is compiled: there is no C++ compiler")
         compile = False
     if compile:
-        _compile(model)
+        compile_blocks(model)
     model.prepared = Prepared(precision, layers, left, _bytes(model), before, compile)  # type: ignore[assignment]
     if left:
         console.note(f"{precision}: {', '.join(left)} stay as they were")
@@ -224,7 +224,7 @@ def _floats_outside(model: nn.Module) -> None:
     model.register_forward_hook(wide)
 
 
-def _compile(model: nn.Module) -> None:
+def compile_blocks(model: nn.Module) -> None:
     """Compile each block of its stack; blocks of one shape share the code."""
     from dougong.frames.branch import Block
 

@@ -55,6 +55,10 @@ class TrainingConfig(BaseModel):
         label_smoothing: share of the target given to all classes (Szegedy et al. 2016, section 7).
         ema: decay of the moving average of the weights that is evaluated and kept; 0 for none.
         precision: of the forward pass.
+        products: whose products of matrices linear layers and losses of float32 take on the CPU: "torch", or "onednn",
+            which equals it but for rounding; the one that is quicker on this machine when None.
+        compile: compile the blocks (torch.compile): some tens of seconds at first, then less time for each step where
+            small operations weigh, as on a GPU; there is next to nothing to gain on a CPU.
         patience: evaluations without a better one after which training stops; 0 for never.
         evaluate_every: steps; once an epoch, and at most 20 times, when None.
         checkpoint_every: steps; at every evaluation when None.
@@ -115,6 +119,8 @@ class TrainingConfig(BaseModel):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     ema: float = Field(0.0, ge=0, lt=1)
     precision: Literal["float32", "bfloat16"] = "float32"
+    products: Literal["torch", "onednn"] | None = None
+    compile: bool = False
     patience: int = Field(0, ge=0)
     evaluate_every: int | None = Field(None, ge=1)
     checkpoint_every: int | None = Field(None, ge=1)

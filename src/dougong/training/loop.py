@@ -23,7 +23,9 @@ from torch import Tensor, nn
 from dougong.errors import FailureError
 from dougong.frames.recomputing import Recomputing
 from dougong.parts.output import deferring
+from dougong.runtime.preparing import compile_blocks
 from dougong.tasks.task import Batch, Task
+from dougong.training.arithmetic import products_of
 from dougong.training.budget import Budget
 from dougong.training.checkpoints import (
     Checkpoints,
@@ -95,6 +97,9 @@ class Loop:
         self.optimizer = make_optimizer(self.model, self.config)
         self.average = copy.deepcopy(self.model).requires_grad_(False) if self.config.ema else None
         self.recomputing = Recomputing(self.model, self.config.recompute)
+        self.products = products_of(self.config, self.model)
+        if self.config.compile:
+            compile_blocks(self.model)
         self.plan = plan_for(self.config, self.task)
         self.budget = Budget.parse(self.config.budget)
         self.total = self.budget.steps(self.plan.steps, self.flops_per_step)
@@ -186,12 +191,13 @@ class Loop:
         weights = [self.task.weight(part) for part in parts]
         for part, weight in zip(parts, weights, strict=True):
             ready = part.to(self.device)
-            with self._precision(), deferring(), self.recomputing:
-                ask = getattr(self.task, "ask", None)  # of tasks whose models are given more while they learn
-                output = self.model(*ready.inputs) if ask is None else ask(self.model, ready)
-                loss = self.task.loss(output, ready, label_smoothing=self.config.label_smoothing)
-            share = loss * (weight / sum(weights)) if len(parts) > 1 else loss
-            share.backward()
+            with self.products:
+                with self._precision(), deferring(), self.recomputing:
+                    ask = getattr(self.task, "ask", None)  # of tasks whose models are given more while they learn
+                    output = self.model(*ready.inputs) if ask is None else ask(self.model, ready)
+                    loss = self.task.loss(output, ready, label_smoothing=self.config.label_smoothing)
+                share = loss * (weight / sum(weights)) if len(parts) > 1 else loss
+                share.backward()
             total += float(share.detach())
         norm = nn.utils.get_total_norm(
             [p.grad for p in self.parameters if p.grad is not None], error_if_nonfinite=False

@@ -21,6 +21,7 @@ from dougong.interop import save as save_model
 from dougong.tasks import KINDS
 from dougong.tasks.class_weights import said_weights
 from dougong.tasks.task import Task
+from dougong.training.arithmetic import choose_products
 from dougong.training.checkpoints import set_weights, write_text
 from dougong.training.config import TrainingConfig, reading_of
 from dougong.training.loop import Loop, Stopped
@@ -131,6 +132,7 @@ def start(
     model, new = initial_model(config)
     model = model.to(device)
     config, fitted = fitting_memory(config, task, model)
+    config, quicker = choose_products(config, model)
     flops = flops_of_step(config, task)
     config_loop_check(config, flops)
     try:
@@ -145,7 +147,7 @@ def start(
         task.tokenizer.save(folder / "tokenizer")
     write_json(folder / "data.json", task.data.describe())
     journal = Journal(folder, tensorboard=config.tensorboard)
-    for line in [*lines, *new, *fitted]:
+    for line in [*lines, *new, *fitted, *quicker]:
         journal.log(line, aloud=True)
     loop = Loop(config, task, model, flops, journal, Run(folder).checkpoints)
     ledger = loop.plan.ledger()
