@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dougong.frames.branch import Add, Block, Branch
+from dougong.frames.branch import Add, Block, Branch, Replace
 from dougong.frames.encoder_decoder import EncoderDecoder
 from dougong.frames.model import Model
 from dougong.frames.stack import Stack
@@ -27,12 +27,15 @@ from dougong.parts.feedforward import Activation, FeedForward, GatedFeedForward
 from dougong.parts.masks import Causal, Window, reach
 from dougong.parts.norms import LayerNorm, RMSNorm
 from dougong.parts.positions import ALiBi, Places, Positions, RelativeBuckets
+from dougong.parts.recurrence import Recurrence
 from dougong.runtime.native.compiling import TYPES, Native
 from dougong.runtime.quantised import KIND, Codes, Quantised, QuantisedEmbedding, QuantisedExperts, QuantisedHead
 
 # Kinds of operation and of activation, as in step.cpp.
-EMBED, PLACE, RMS, LAYER, LINEAR, ATTEND, ACTIVATE, GATE, ADD, CAP, CROSS, CHOOSE, MIX = range(13)
+EMBED, PLACE, RMS, LAYER, LINEAR, ATTEND, ACTIVATE, GATE, ADD, CAP, CROSS, CHOOSE, MIX, CELL = range(14)
 ACTIVATIONS = {"relu": 1, "gelu": 2, "gelu_tanh": 3, "gelu_quick": 4, "silu": 5, "tanh": 6, "sigmoid": 7}
+
+CELLS: dict[type, int] = {nn.RNN: 0, nn.GRU: 1, nn.LSTM: 2}
 
 OP = np.dtype(
     [(name, np.int32) for name in ("kind", "type", "width", "inner", "choice", "flag", "heads", "groups")]
@@ -102,6 +105,7 @@ class Captured:
         self.buffers: list[Buffer] = []
         self.layers: list[Attention] = []
         self.readers: list[Attention] = []  # of an encoder's states
+        self.recurrences: list[tuple[Recurrence, Buffer]] = []  # with where their states lie in a step
         self.biases: dict[str, int] = {}
         self.stream = self._buffer(_width(embedding))
         self._embed(embedding)
@@ -158,12 +162,18 @@ class Captured:
                 0 if lengths is None else lengths.data_ptr(),
             )  # fmt: skip
             longest = max(longest, keys.shape[1])
+        for part, buffer in self.recurrences:
+            for space, state in zip(self._states(buffer, batch), cache.state(part) or (), strict=False):
+                space.copy_(state[0])
         scratch = torch.empty(threads * longest)
         self.state[0] = (
             batch, length, cache.length, tokens.data_ptr(), 0 if starts is None else starts.data_ptr(),
             self.table.ctypes.data, self.memories.ctypes.data, scratch.data_ptr(), longest,
         )  # fmt: skip
         self.native.run(self.program.ctypes.data, len(self.program), self.state.ctypes.data, threads)
+        for part, buffer in self.recurrences:
+            both = zip(self._states(buffer, batch), cache.state(part) or (), strict=False)
+            cache.leave(part, tuple(torch.empty_like(state).copy_(space[None]) for space, state in both))
         cache.advance(length)
         found = self.spaces[self.scores.number][: batch * length * self.scores.width]
         return found.view(batch, length, self.scores.width).clone()
@@ -183,7 +193,14 @@ class Captured:
                 and all(side.dtype in TYPES and side.is_contiguous() for side in memory)
                 for reader in self.readers
             )
+            and (length == 1 or not self.recurrences)
+            and all(cache.state(part) is not None for part, _ in self.recurrences)
         )
+
+    def _states(self, buffer: Buffer, batch: int) -> tuple[Tensor, Tensor]:
+        """Both states (B, H) of a recurrent layer in their buffer; only an LSTM has the second."""
+        first, second = self.spaces[buffer.number][: batch * buffer.width].view(2, batch, -1)
+        return first, second
 
     # Where values lie.
 
@@ -307,28 +324,32 @@ class Captured:
         if type(block) is not Block:
             raise NotCaptured(type(block).__name__)
         for branch in block.children():
-            if type(branch) is not Branch or type(branch.residual) is not Add or branch.residual.shortcut is not None:
+            if type(branch) is not Branch:
                 raise NotCaptured(type(branch).__name__)
-            source = self.stream
+            source, joined = self.stream, branch.residual
+            replaced = type(joined) is Replace
+            if not replaced and (type(joined) is not Add or joined.shortcut is not None):
+                raise NotCaptured(type(joined).__name__)
             if type(branch.before) is not nn.Identity:
                 source = self._buffer(self.stream.width)
                 self._norm(branch.before, self.stream, source)
             # the last linear layer adds to the stream by itself, unless something comes between
-            straight = type(branch.inside) is nn.Identity and branch.residual.scale is None
+            scale: Any = getattr(joined, "scale", None)
+            straight = not replaced and type(branch.inside) is nn.Identity and scale is None
             target = self.stream if straight else None
             answer = self._body(branch.body, source, target, block.kind or "all")
             if not straight:
                 self._in_place(branch.inside, answer)
-                self._emit(
-                    ADD, source=answer, out=self.stream, width=self.stream.width,
-                    weight=self._float(branch.residual.scale),
-                )  # fmt: skip
+            if replaced:
+                self.stream = answer
+            elif not straight:
+                self._emit(ADD, source=answer, out=self.stream, width=self.stream.width, weight=self._float(scale))
             self._in_place(branch.after, self.stream)
 
     def _body(self, body: nn.Module, source: Buffer, target: Buffer | None, kind: str) -> Buffer:
         known: dict[type, Callable[..., Buffer]] = {
             Attention: self._attention, FeedForward: self._feed_forward, GatedFeedForward: self._gated,
-            Experts: self._experts, QuantisedExperts: self._experts,
+            Experts: self._experts, QuantisedExperts: self._experts, Recurrence: self._recurrence,
         }  # fmt: skip
         if type(body) not in known:
             raise NotCaptured(type(body).__name__)
@@ -373,6 +394,27 @@ class Captured:
         out = target or self._buffer(source.width)
         self._emit(MIX, source=answers, out=out, width=source.width, flag=int(target is not None), **both)
         return out
+
+    def _recurrence(self, body: Recurrence, source: Buffer, target: Buffer | None, kind: str) -> Buffer:
+        """The products of the input and of the state, then the gates; one token at a time."""
+        layer = body.layer
+        if body.bidirectional or type(layer) not in CELLS or target is not None:
+            raise NotCaptured(type(layer).__name__)
+        width = layer.hidden_size
+        state, answer = self._buffer(2 * width), self._buffer(width)
+        products = []
+        for side, given, inner in (("ih", source, layer.input_size), ("hh", state, width)):
+            weight, bias = getattr(layer, f"weight_{side}_l0"), getattr(layer, f"bias_{side}_l0")
+            products.append(self._buffer(len(weight)))
+            self._emit(
+                LINEAR, source=given, out=products[-1], width=len(weight), inner=inner, bias=self._float(bias),
+                **self._plain(weight),
+            )  # fmt: skip
+        self._emit(
+            CELL, source=products[0], in2=products[1], in3=state, out=answer, width=width, choice=CELLS[type(layer)]
+        )  # fmt: skip
+        self.recurrences.append((body, state))
+        return answer
 
     def _attention(self, body: Attention, source: Buffer, target: Buffer | None, kind: str) -> Buffer:
         if body.cross:

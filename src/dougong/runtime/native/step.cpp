@@ -74,8 +74,10 @@ static inline vf nibbles(const uint8_t *from, bool high) {  // each less 8
 }
 
 enum Type : int32_t { FLOAT32 = 0, BFLOAT16 = 1, INT8 = 2, INT4 = 3 };
-enum Kind : int32_t { EMBED = 0, PLACE = 1, RMS = 2, LAYER = 3, LINEAR = 4, ATTEND = 5, ACTIVATE = 6, GATE = 7, ADD = 8, CAP = 9, CROSS = 10, CHOOSE = 11, MIX = 12 };
+enum Kind : int32_t { EMBED = 0, PLACE = 1, RMS = 2, LAYER = 3, LINEAR = 4, ATTEND = 5, ACTIVATE = 6, GATE = 7, ADD = 8, CAP = 9, CROSS = 10, CHOOSE = 11, MIX = 12, CELL = 13 };
 enum Activation : int32_t { NONE = 0, RELU = 1, GELU = 2, GELU_TANH = 3, GELU_QUICK = 4, SILU = 5, TANH = 6, SIGMOID = 7 };
+
+enum Cell : int32_t { ELMAN = 0, GRU = 1, LSTM = 2 };
 
 constexpr int GROUP = 32;  // weights that share a scale
 
@@ -483,6 +485,29 @@ static void linear_of_experts(const Op &op, int64_t first, int64_t last, int64_t
     }
 }
 
+// Channels of a recurrent layer's state after one more token: from the products of its input and of its old state, whose
+// gates lie side by side in torch's order. An LSTM has a second state, which lies behind the first of all rows.
+static void cell(const Op &op, int64_t row, int64_t rows, int64_t first, int64_t last) {
+    const int64_t H = op.width, gates = op.choice == GRU ? 3 : op.choice == LSTM ? 4 : 1;
+    const float *x = op.in + row * gates * H, *h = op.in2 + row * gates * H;
+    float *state = op.in3 + row * H, *second = op.in3 + (rows + row) * H, *out = op.out + row * H;
+    for (int64_t i = first; i < last; i++) {
+        if (op.choice == GRU) {
+            const float reset = activated(x[i] + h[i], SIGMOID), keep = activated(x[H + i] + h[H + i], SIGMOID);
+            const float fresh = tanhf(x[2 * H + i] + reset * h[2 * H + i]);
+            state[i] = fresh + keep * (state[i] - fresh);
+        } else if (op.choice == LSTM) {
+            const float in = activated(x[i] + h[i], SIGMOID), keep = activated(x[H + i] + h[H + i], SIGMOID);
+            const float shown = activated(x[3 * H + i] + h[3 * H + i], SIGMOID);
+            second[i] = keep * second[i] + in * tanhf(x[2 * H + i] + h[2 * H + i]);
+            state[i] = shown * tanhf(second[i]);
+        } else {
+            state[i] = tanhf(x[i] + h[i]);
+        }
+        out[i] = state[i];
+    }
+}
+
 static void share(int64_t items, int64_t step, int thread, int threads, int64_t &first, int64_t &last) {
     int64_t steps = (items + step - 1) / step, each = (steps + threads - 1) / threads;
     first = thread * each * step;
@@ -552,6 +577,10 @@ static void perform(const Op &op, const State &state, int thread, int threads) {
             for (int64_t row = 0; row < rows; row++)
                 for (int64_t i = row * op.width + first; i < row * op.width + last; i++)
                     op.out[i] = activated(op.in[i], op.choice) * (op.kind == GATE ? op.in2[i] : 1.0f);
+            break;
+        case CELL:
+            share(op.width, TILE_N, thread, threads, first, last);
+            for (int64_t row = 0; row < rows; row++) cell(op, row, rows, first, last);
             break;
         case ADD:
             share(rows * op.width, VL, thread, threads, first, last);
