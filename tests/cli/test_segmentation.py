@@ -150,6 +150,12 @@ def test_explain_answers_for_a_class_a_point_and_a_box(
     for bad, words in (("99,3", "lies outside"), ("5,5,2,9", "is no box"), ("car", "is no place")):
         assert execute(["explain", str(run.path), file, "--at", bad]) == 2
         assert words in capsys.readouterr().err
+    assert execute(["explain", str(run.path), file, "--method", "attention", "--at", "3,3", "--json"]) == 0
+    found = said(capsys)
+    assert found["checks"]["reproduction"]["passed"] and "the region pays" in found["meaning"]
+    assert [each["name"] for each in found["maps"]] == [
+        "stage 1, layer 1, head 1", "stage 2, layer 2, head 1", "stage 2, layer 2, head 2"
+    ]  # fmt: skip
     assert execute(["explain", str(run.path), file, "--method", "rollout"]) == 2
     assert "several grids" in capsys.readouterr().err
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from dougong.errors import UserError
 from dougong.explain.explanation import Target, Units
-from dougong.explain.pictures import PictureSubject
-from dougong.explain.subject import shares
+from dougong.explain.pictures import PictureSubject, spread
+from dougong.explain.subject import Grids, shares
 from dougong.heads.boxes import corners, overlap
 
 SAME = 0.5
@@ -85,27 +85,23 @@ class BoxSubject(PictureSubject):
         return self.cells()
 
     @torch.no_grad()
-    def readout(self) -> list[int]:
+    def readout(self, grids: Grids | None = None) -> list[int]:
         """The query that finds the box."""
         return [int(self.chosen(self.points)[0])]
 
     @torch.no_grad()
-    def gather(self, units: Units, seen: np.ndarray) -> np.ndarray:
+    def gather(self, units: Units, seen: np.ndarray, grids: Grids | None = None) -> np.ndarray:
         """Shares of the memory's places (..., S) to shares of cells (..., n), each place spread over its own pixels."""
         output = self.model(self.points)
         levels = int(self.model.memory_levels)  # type: ignore[arg-type]
         height, width = units.owner.shape
-        whole, start = np.zeros((*seen.shape[:-1], height, width)), 0
+        found, start = np.zeros((*seen.shape[:-1], len(units))), 0
         for each in output.features[-levels:]:
             rows, columns = each.shape[-2:]
-            part = seen[..., start : start + rows * columns].reshape(*seen.shape[:-1], rows, columns)
             down, across = np.arange(height) * rows // height, np.arange(width) * columns // width
-            pixels = np.bincount(down, minlength=rows)[:, None] * np.bincount(across, minlength=columns)[None, :]
-            whole += (part / np.maximum(pixels, 1))[..., down, :][..., across]
+            found += spread(units, seen[..., start : start + rows * columns], (rows, columns), down, across)
             start += rows * columns
-        flat, owner = whole.reshape(-1, height * width), units.owner.ravel()
-        summed = np.stack([np.bincount(owner, row, minlength=len(units)) for row in flat])
-        return summed.reshape(*seen.shape[:-1], len(units))
+        return found
 
     def marked(self, picture: np.ndarray | None) -> np.ndarray | None:
         """The picture with the box drawn on it."""

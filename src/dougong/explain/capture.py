@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 
 from dougong.errors import UserError
 from dougong.explain.explanation import Check
-from dougong.explain.subject import Subject
-from dougong.parts.attention import Attention
+from dougong.explain.subject import Grids, Subject
+from dougong.parts.attention import Attention, Memory
 from dougong.parts.context import Context
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 5e-3}
@@ -37,6 +38,17 @@ class Layer:
     context: Context
     output: Tensor
 
+    @property
+    @torch.no_grad()
+    def grids(self) -> Grids | None:
+        """Where in a picture its queries and keys lie; None where they lie on no grid."""
+        if self.context.grid is None:
+            return None
+        reading = None if self.attention.source is None else self.attention.source(self.x, self.context)
+        if reading is None or reading.grid is None:
+            return Grids(self.context.grid, self.context.grid)
+        return Grids(self.context.grid, reading.grid, reading.stride)
+
     @torch.no_grad()
     def weights(self, heads: Sequence[int] | None = None, rows: Sequence[int] | None = None) -> Tensor:
         """(h, l, S) of the heads and rows wanted; all by default."""
@@ -60,13 +72,14 @@ def capture(subject: Subject, method: str) -> list[Layer]:
     found = {module: name for name, module in subject.model.named_modules() if isinstance(module, Attention)}
     # of the backbone: a head's own attention reads more than the input
     crosses = bool(subject.cross)
-    found = {m: name for m, name in found.items() if m.cross == crosses and not name.startswith("head.")}
+    found = {
+        module: name
+        for module, name in found.items()
+        if isinstance(module.source, Memory) == crosses and not name.startswith("head.")
+    }
     if not found:
         family = getattr(subject.model, "config", {}).get("architecture") or type(subject.model).__name__
         raise UserError(f"method={method}", f"{family} has no attention to show", REMEDY)
-    if not subject.one_grid:
-        family = getattr(subject.model, "config", {}).get("architecture") or type(subject.model).__name__
-        raise UserError(f"method={method}", f"{family} attends on several grids, not over one row of patches", REMEDY)
     given: dict[nn.Module, tuple[Tensor, Context]] = {}
     layers: list[Layer] = []
 
@@ -89,6 +102,14 @@ def capture(subject: Subject, method: str) -> list[Layer]:
         for handle in handles:
             handle.remove()
     return layers
+
+
+def stages(layers: Sequence[Layer]) -> list[int]:
+    """Of each layer the number, from 0, of its stage: those that follow one another on one grid are of one."""
+    found = [0]
+    for before, layer in itertools.pairwise(layers):
+        found.append(found[-1] + (layer.context.grid != before.context.grid))
+    return found
 
 
 def reproduction(errors: Sequence[float], dtype: torch.dtype, count: str) -> Check:

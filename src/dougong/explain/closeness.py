@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dougong.errors import UserError
 from dougong.explain.places import At, Placed, only
-from dougong.explain.subject import Subject
+from dougong.explain.subject import Grids, Subject
 from dougong.explain.texts import TextSubject, read_passage
 from dougong.parts.output import Output
 
@@ -92,7 +92,7 @@ class ClosenessSubject(TextSubject):
         """Points (N, ...) to cosines, (N,), in batches."""
         return torch.cat([self.evidence(part) for part in points.split(self.batch)])
 
-    def readout(self) -> list[int] | None:
+    def readout(self, grids: Grids | None = None) -> list[int] | None:
         """The token that the vector is read at, where it is one; None for all of them."""
         assert isinstance(self.model, Comparing)
         return {("cls",): [0], ("lasttoken",): [-1]}.get(tuple(self.model.measure.pooling))

@@ -6,6 +6,7 @@ import io
 import textwrap
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 FONTS = ["DejaVu Sans", "Noto Sans CJK SC", "Noto Sans SC", "WenQuanYi Micro Hei", "PingFang SC", "Microsoft YaHei"]
 MAPS_ACROSS = 8
+TITLE = 118
+"""Characters of the title that fit into its line."""
 MOST_MAPS = 32
 MOST_WORDS = 28
 INK, FAINT, GRID = "#222222", "#767676", "#d0d0d0"
@@ -98,10 +101,11 @@ def drawable(explanation: Explanation) -> tuple[Explanation, list[str]]:
 
 
 def title(explanation: Explanation) -> str:
-    """What was asked, and by which method it was answered."""
-    source = f"   ({explanation.source})" if explanation.source else ""
+    """What was asked, and by which method it was answered; the source as far as there is room in the line."""
     target = explanation.target
-    return f"{target.question} {target.given}  By {explanation.method}{source}"
+    said = f"{target.question} {target.given}  By {explanation.method}"
+    sources = (explanation.source, Path(explanation.source).name) if explanation.source else ()
+    return said + next((f"   ({each})" for each in sources if len(said) + len(each) + 5 <= TITLE), "")
 
 
 def sentences(explanation: Explanation) -> list[tuple[str, str, list[str]]]:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dougong.errors import UserError
 from dougong.explain.explanation import Target
 from dougong.explain.pictures import PictureSubject
+from dougong.explain.subject import Grids
 from dougong.heads.segment import enlarged
 from dougong.parts.embeddings import PatchEmbedding
 
@@ -27,6 +29,9 @@ class RegionSubject(PictureSubject):
         weights: (h', w') at the masks' own grid: what each of its places adds to the average. They add up to 1.
         said: which region it is, in words.
     """
+
+    looker = "the region"
+    reads_all = True
 
     weights: Tensor = field(default_factory=lambda: torch.ones(1, 1))
     said: str = ""
@@ -51,8 +56,11 @@ class RegionSubject(PictureSubject):
         masks = self.model(points).masks
         return (masks * self.weights.to(masks)).sum((2, 3))
 
-    def readout(self) -> list[int] | None:
-        """The patches of the region, of a model that reads patches."""
+    def readout(self, grids: Grids | None = None) -> list[int] | None:
+        """The patches of the region, of a model that reads patches, or the places of a grid that it touches."""
+        if grids is not None and not self.one_grid:
+            touched = F.adaptive_max_pool2d((self.weights > 0).float()[None, None], grids.queries)
+            return [int(each) for each in touched.flatten().nonzero()[:, 0]]
         if not isinstance(self.embedding, PatchEmbedding):
             return None
         places = (self.weights.flatten() > 0).nonzero()[:, 0] + self.embedding.n_prefix

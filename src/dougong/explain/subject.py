@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -34,6 +34,21 @@ NO_CLASSES = {
 }
 
 AT_TOKENS = (Tag, MaskedLanguage)
+
+
+@dataclass(frozen=True)
+class Grids:
+    """The grids that a layer's queries and keys lie on, both over the whole picture.
+
+    Args:
+        queries: (h, w).
+        keys: (h', w').
+        stride: rows, and columns, of the queries' grid that became one key; what is left over at the end became none.
+    """
+
+    queries: tuple[int, int]
+    keys: tuple[int, int]
+    stride: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +79,10 @@ class Subject:
     """The method where none is asked for: it explains every model and one class, and its scores add up."""
     cross: ClassVar[str] = ""
     """Where attention is shown of queries to a memory, rather than of positions to each other: who looks, in words."""
+    looker: ClassVar[str] = ""
+    """Who looks, in words, where that is no token."""
+    reads_all: ClassVar[bool] = False
+    """Whether the answer is read from every grid of a pyramid, rather than from its last."""
     noun: ClassVar[str] = "class"
     """What is asked about."""
     measure: ClassVar[str] = "probability"
@@ -163,6 +182,14 @@ class Subject:
         names = tuple(f"{noun} {place + 1}" for place in range(count))
         return Units(noun, names, None, np.arange(count))
 
+    def keys(self, grids: Sequence[Grids]) -> Units:
+        """What attention on several grids is summed over: the places of the finest keys, or a few of them together.
+
+        Args:
+            grids: of the layers that are shown.
+        """
+        return self.patches()
+
     def by_point(self, attribution: Tensor) -> Tensor:
         """Attributions of the points' shape (1, ...), summed to the shape of the units' owner."""
         return attribution[0].sum(-1)
@@ -188,13 +215,23 @@ class Subject:
         """The unit of each position that the model's layers see, (S,); -1 for nobody's."""
         return units.owner
 
-    def gather(self, units: Units, seen: np.ndarray) -> np.ndarray:
-        """Shares of positions (..., S) to shares of units (..., n); what belongs to no unit is left out."""
+    def gather(self, units: Units, seen: np.ndarray, grids: Grids | None = None) -> np.ndarray:
+        """Shares of positions (..., S) to shares of units (..., n); what belongs to no unit is left out.
+
+        Args:
+            units: n of them.
+            seen: shares of the keys of a layer.
+            grids: that its queries and keys lie on, if they do.
+        """
         owner = self.read_by(units)
         return seen @ (owner[:, None] == np.arange(len(units))).astype(seen.dtype)
 
-    def readout(self) -> list[int] | None:
-        """The rows that the answer is read at: the class token, the last token, a place; None for all of them."""
+    def readout(self, grids: Grids | None = None) -> list[int] | None:
+        """The rows that the answer is read at: the class token, the last token, a place; None for all of them.
+
+        Args:
+            grids: of the layer whose rows they are, where layers have grids of their own.
+        """
         if self.place is not None:
             return [self.place % len(self.read_by(self.patches()))]
         pool = getattr(getattr(self.model, "head", None), "pool", None)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dougong.errors import UserError
 from dougong.explain.places import At, Placed, chosen, only
+from dougong.explain.subject import Grids
 from dougong.explain.texts import TextSubject, read_passage
 from dougong.parts.embeddings import Embedded
 from dougong.parts.output import Output
@@ -55,7 +56,7 @@ class TranslationSubject(TextSubject):
 
     cross = "the token before the one that is asked about"
 
-    def readout(self) -> list[int]:
+    def readout(self, grids: Grids | None = None) -> list[int]:
         """The last token that was written: it answers with the next."""
         return [-1]
 

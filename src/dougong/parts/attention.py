@@ -34,6 +34,8 @@ class Reading:
         mask: what may be attended to in it.
         shift: (S, D), (B, S, D) or (T, D) added where keys are made of it.
         bias: (B, H, L, S) added to the scores.
+        grid: (h', w') of x, where it lies on a grid that was made of the queries'.
+        stride: rows, and columns, of the queries' grid that became one of it.
     """
 
     x: Tensor
@@ -41,6 +43,8 @@ class Reading:
     mask: Mask = OPEN
     shift: Tensor | None = None
     bias: Tensor | None = None
+    grid: tuple[int, int] | None = None
+    stride: int = 1
 
 
 class Memory(nn.Module):

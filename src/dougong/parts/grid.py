@@ -70,7 +70,9 @@ class ReducedGrid(nn.Module):
 
     def forward(self, x: Tensor, context: Context) -> Reading:
         """(B, h w, D) to a `Reading` of (B, (h / ratio) (w / ratio), D)."""
-        return Reading(self.norm(as_tokens(self.reduce(as_map(x, grid_of(context))))))
+        fewer = self.reduce(as_map(x, grid_of(context)))
+        grid = (fewer.shape[2], fewer.shape[3])
+        return Reading(self.norm(as_tokens(fewer)), grid=grid, stride=self.reduce.stride[0])
 
 
 class GridConvolution(nn.Module):

@@ -191,11 +191,11 @@ def introduction(whole: str, looks: bool = False) -> str:
 
 
 def methods_for(model: nn.Module) -> list[str]:
-    """Integrated gradients; and rollout where there is attention, or attention itself where it looks at a memory."""
-    if isinstance(getattr(model, "body", None), Pyramid):  # attends on several grids, if at all
-        return ["integrated-gradients"]
+    """Integrated gradients; and rollout where there is attention, or attention itself where it looks at a memory or on
+    several grids, through which rollout does not lead."""
     own = [module for name, module in model.named_modules() if isinstance(module, Attention) and name[:5] != "head."]
-    second = ["attention"] if any(module.cross for module in own) else ["rollout"] if own else []
+    looks = isinstance(getattr(model, "body", None), Pyramid) or any(module.cross for module in own)
+    second = [] if not own else ["attention"] if looks else ["rollout"]
     return ["integrated-gradients", *second]
 
 

@@ -20,12 +20,17 @@ def rollout(subject: Subject, ask: Ask) -> Finding:
     over all positions for models that average them.
 
     Raises:
-        UserError: no attention in the model; a head or row that it does not have; layers, for rollout takes them all.
+        UserError: no attention in the model, or on several grids; a head or row that it does not have; layers, for
+            rollout takes them all.
     """
     if subject.cross:
         raise UserError("method=rollout", f"follows attention within one sequence; {subject.cross} looks at another",
                         "use method=attention")  # fmt: skip
     layers = capture(subject, "rollout")
+    if not subject.one_grid:
+        family = getattr(subject.model, "config", {}).get("architecture") or type(subject.model).__name__
+        why = f"{family} attends on several grids with convolutions between them, through which no weights lead"
+        raise UserError("method=rollout", why, "use method=attention, which shows each stage")
     if ask.layers is not None:
         raise UserError("layers", "rollout goes through all layers", "leave layers out, or use method=attention")
     flow: Tensor | None = None
@@ -50,7 +55,7 @@ def rollout(subject: Subject, ask: Ask) -> Finding:
     ]
     if (subject.read_by(units) < 0).any():
         notes.append(f"{kept:.0%} of the flow comes from special tokens, as the class token, and is not drawn.")
-    whose = origin(ask.rows, readout, subject.place)
+    whose = origin(ask.rows, readout, subject.place, subject.looker)
     return Finding(
         units=units,
         scores=scores,
