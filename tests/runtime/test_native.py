@@ -40,7 +40,7 @@ def slow(writer: Writer) -> Writer:
     return writer
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 9])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 9, 14, 16, 31, 49])
 @pytest.mark.parametrize("sizes", [(1, 1), (7, 40), (13, 64), (64, 96), (5, 259)])
 def test_products_equal_torchs(rows: int, sizes: tuple[int, int]) -> None:
     assert KERNELS is not None
@@ -56,7 +56,7 @@ def test_products_equal_torchs(rows: int, sizes: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 4])
-@pytest.mark.parametrize("rows", [1, 3, 6])
+@pytest.mark.parametrize("rows", [1, 3, 6, 15, 32])
 def test_products_of_whole_numbers_equal_those_of_the_floats_they_stand_for(bits: int, rows: int) -> None:
     assert KERNELS is not None
     codes = Codes(torch.randn(11, 96), bits)

@@ -9,16 +9,18 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <vector>
+
 // Vectors of the machine's own width; tiles that fit its registers. Compilers make good code of sums and products of
 // vectors, and poor code of conversions between their types: those are spelled out where it matters.
 #if defined(__AVX512F__)
 #include <immintrin.h>
-constexpr int VL = 16, TILE_N = 4, TILE_M = 4;
+constexpr int VL = 16, TILE_N = 4, TILE_M = 4, BLOCK_N = 8;
 #elif defined(__AVX2__)
 #include <immintrin.h>
-constexpr int VL = 8, TILE_N = 2, TILE_M = 4;
+constexpr int VL = 8, TILE_N = 2, TILE_M = 4, BLOCK_N = 8;
 #else
-constexpr int VL = 4, TILE_N = 2, TILE_M = 4;
+constexpr int VL = 4, TILE_N = 2, TILE_M = 4, BLOCK_N = 8;
 #endif
 
 typedef float vf __attribute__((vector_size(VL * 4)));
@@ -200,7 +202,7 @@ static inline void tile(const Op &op, int64_t n, const float *in, float *out, co
     for (int i = 0; i < N; i++) rows[i] = Weight(op.weight, op.scale, n + i, inner);
     vf sums[N][M] = {};
     for (int64_t k = 0; k < whole; k += VL) {
-        for (int64_t i = 0; i < lines; i++, next += 64) __builtin_prefetch(next);
+        for (int64_t i = 0; i < lines; i++, next += 64) __builtin_prefetch(next, 0, 2);
         vf x[M];
         for (int j = 0; j < M; j++) x[j] = *(const vf_any *)(in + j * inner + k);
         for (int i = 0; i < N; i++) {
@@ -265,6 +267,69 @@ static inline void strip(const Op &op, int64_t n, int64_t rows) {
     }
 }
 
+// Many rows of inputs: a vector holds one column of VL of them, and each weight is multiplied with a whole vector, so that
+// no vector is ever summed up. Weights that are not float32 are widened once for all rows.
+
+template <class Weight>
+struct Widened {
+    const float *rows[BLOCK_N];
+    template <int N>
+    void set(const Op &op, int64_t n, float *room) {
+        for (int i = 0; i < N; i++) {
+            const Weight row(op.weight, op.scale, n + i, op.inner);
+            float *to = room + i * (op.inner + VL);  // not a power of two apart, which would share few places of the cache
+            int64_t k = 0;
+            for (; k + VL <= op.inner; k += VL) *(vf_any *)(to + k) = row.read(k);
+            for (; k < op.inner; k++) to[k] = row.one(k);
+            rows[i] = to;
+        }
+    }
+};
+
+template <>
+struct Widened<Float32> {
+    const float *rows[BLOCK_N];
+    template <int N>
+    void set(const Op &op, int64_t n, float *) {
+        for (int i = 0; i < N; i++) rows[i] = (const float *)op.weight + (n + i) * op.inner;
+    }
+};
+
+template <class Weight, int N>
+static inline void block(const Op &op, int64_t n, int64_t rows, const float *columns, float *room) {
+    Widened<Weight> weights;
+    weights.template set<N>(op, n, room);
+    const int64_t bytes = N * op.inner * Weight::BITS / 8, blocks = (rows + VL - 1) / VL, steps = blocks * (op.inner / VL);
+    const int64_t lines = steps ? (bytes / 64 + steps - 1) / steps : 0;
+    const char *next = (const char *)op.weight + (n + N) * op.inner * Weight::BITS / 8;
+    for (int64_t m = 0; m < rows; m += VL, columns += VL * op.inner) {
+        vf sums[N] = {};
+        for (int64_t start = 0; start < op.inner; start += VL) {
+            const int64_t end = start + VL < op.inner ? start + VL : op.inner;
+            for (int64_t i = 0; i < lines; i++, next += 64) __builtin_prefetch(next, 0, 2);
+            for (int64_t k = start; k < end; k++) {
+                const vf x = *(const vf_any *)(columns + k * VL);
+                for (int i = 0; i < N; i++) sums[i] += weights.rows[i][k] * x;
+            }
+        }
+        for (int j = 0; j < VL && m + j < rows; j++)
+            for (int i = 0; i < N; i++) store(op, n + i, op.out + (m + j) * op.width, sums[i][j]);
+    }
+}
+
+template <class Weight>
+static void linear_of_many(const Op &op, int64_t first, int64_t last, int64_t rows) {
+    static thread_local std::vector<float> held, room;
+    held.assign((rows + VL - 1) / VL * VL * op.inner, 0.0f);
+    room.resize(BLOCK_N * (op.inner + VL));
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t k = 0; k < op.inner; k++)
+            held[(row / VL * op.inner + k) * VL + row % VL] = op.in[row * op.inner + k];
+    int64_t n = first;
+    for (; n + BLOCK_N <= last; n += BLOCK_N) block<Weight, BLOCK_N>(op, n, rows, held.data(), room.data());
+    for (; n < last; n++) block<Weight, 1>(op, n, rows, held.data(), room.data());
+}
+
 template <class Weight>
 static void linear_of(const Op &op, int64_t first, int64_t last, int64_t rows) {
     int64_t n = first;
@@ -272,6 +337,7 @@ static void linear_of(const Op &op, int64_t first, int64_t last, int64_t rows) {
         for (; n < last; n++) store(op, n, op.out, dot<Weight>(op, n, op.in));
         return;
     }
+    if (4 * rows >= 3 * ((rows + VL - 1) / VL * VL)) return linear_of_many<Weight>(op, first, last, rows);
     for (; n + TILE_N <= last; n += TILE_N) strip<Weight, TILE_N>(op, n, rows);
     for (; n < last; n++) strip<Weight, 1>(op, n, rows);
 }
