@@ -3,7 +3,7 @@
 Anonymous memory is what a process cannot give back: pages of mapped files are not in it. "cold" reads the table and
 makes its tokens, "warm" finds both in the cache.
 
-python benchmarks/streaming.py [--megabytes 50 500] [--steps 20]
+python benchmarks/streaming.py [--megabytes 50 500] [--steps 20] [--threads 2]
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def anonymous() -> int:
     raise RuntimeError("this system does not say; run it on Linux")
 
 
-def learn(table: str, model: str, steps: int, out: str) -> None:
+def learn(table: str, model: str, steps: int, threads: int, out: str) -> None:
     """Train in this process, and print what it took."""
     began = time.perf_counter()
     import torch
@@ -63,7 +63,7 @@ def learn(table: str, model: str, steps: int, out: str) -> None:
     import dougong as dg
     from dougong.training.loop import Loop
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     seen: dict[str, float] = {"imported": time.perf_counter() - began}
     began, peak, over = time.perf_counter(), [anonymous()], threading.Event()
     start = peak[0]
@@ -96,13 +96,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, nargs="+", default=[50, 500])
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--child", nargs=3, help="TABLE MODEL OUT: train and say what it took")
     options = parser.parse_args()
     if options.child:
         table, model, out = options.child
-        return learn(table, model, options.steps, out)
+        return learn(table, model, options.steps, options.threads, out)
 
-    figures: dict[str, Any] = {"steps": options.steps, "of": "anonymous memory above that after the imports, MB"}
+    figures: dict[str, Any] = {
+        "steps": options.steps,
+        "threads": options.threads,
+        "of": "anonymous memory above that after the imports, MB",
+    }
     with tempfile.TemporaryDirectory() as place:
         for size in options.megabytes:
             table = Path(place) / f"{size}.csv"
@@ -111,8 +116,8 @@ def main() -> None:
             for model in MODELS:
                 for turn in ("cold", "warm"):
                     done = subprocess.run(
-                        [sys.executable, __file__, "--steps", str(options.steps), "--child", str(table), model,
-                         str(Path(place) / f"run-{size}-{model}-{turn}")],
+                        [sys.executable, __file__, "--steps", str(options.steps), "--threads", str(options.threads),
+                         "--child", str(table), model, str(Path(place) / f"run-{size}-{model}-{turn}")],
                         env={**os.environ, "DOUGONG_CACHE": str(Path(place) / "cache")}, capture_output=True, text=True,
                     )  # fmt: skip
                     if done.returncode:

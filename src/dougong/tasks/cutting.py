@@ -43,6 +43,4 @@ def cut_of(task: Any, batch: Batch, texts: Sequence[tuple[str, ...]] = ()) -> in
 
 def _over(task: Any, texts: Sequence[str], most: int, special: bool, pair: Sequence[str] | None = None) -> list[bool]:
     """Of each text whether it has more tokens."""
-    if not texts:
-        return []
-    return [len(one.ids) > most for one in task.tokenizer.encode(list(texts), pair, special=special)]
+    return [len(one.ids) > most for one in task.tokenizer.each(texts, pair, special=special)]

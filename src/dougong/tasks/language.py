@@ -97,7 +97,7 @@ def documents(tokenizer: Tokenizer, rows: Sequence[TextRow], end: int | None = N
     """
     found = []
     texts = [row.texts[0] for row in rows]
-    for row, one in zip(rows, tokenizer.encode(texts, special=False) if texts else (), strict=True):
+    for row, one in zip(rows, tokenizer.each(texts, special=False), strict=True):
         ids, ends = list(one.ids), [stop for _, stop in one.offsets]
         if end is not None:
             ids, ends = [*ids, end], [*ends, len(row.texts[0])]

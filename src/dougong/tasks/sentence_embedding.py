@@ -283,8 +283,7 @@ class SentenceEmbedding(TextTask):
 
     def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
         most = self.max_length if self.max_length < 10**9 else None
-        found = self.tokenizer.encode(list(texts), max_length=most) if texts else []
-        return [list(one.ids) or [self.fill] for one in found]
+        return [list(one.ids) or [self.fill] for one in self.tokenizer.each(texts, max_length=most)]
 
 
 def _kept(source: str | None) -> tuple[tuple[str, ...] | None, int | None, bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,12 +202,15 @@ class TextClassification(TextTask):
 
     def encodings(self, texts: Sequence[Text]) -> list[Encoding]:
         """What the model reads of each text or pair, with the characters that each token stands for."""
+        return list(self._each(texts))
+
+    def _each(self, texts: Sequence[Text]) -> Iterator[Encoding]:
         pair = [text[1] for text in texts] if texts and len(texts[0]) == 2 else None
         most = self.max_length if self.max_length < 10**9 else None
-        return self.tokenizer.encode([text[0] for text in texts], pair, max_length=most)
+        return self.tokenizer.each([text[0] for text in texts], pair, max_length=most)
 
     def _encoded(self, texts: Sequence[Text]) -> list[list[int]]:
-        return [list(one.ids) for one in self.encodings(texts)]
+        return [list(one.ids) for one in self._each(texts)]
 
     def _inputs(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         return padded([row or [self.fill] for row in rows], self.fill)

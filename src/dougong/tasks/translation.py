@@ -86,7 +86,7 @@ class Translation(TextTask):
     def encoded(self, rows: Sequence[TextRow]) -> list[Pair]:
         """Source and target of each pair as tokens."""
         source = self._sources([row.texts[0] for row in rows])
-        target = self.tokenizer.encode([row.texts[1] for row in rows], special=False) if rows else []
+        target = self.tokenizer.each([row.texts[1] for row in rows], special=False)
         ended = [[*list(one.ids)[: self.max_length - 1], self.end] for one in target]
         return list(zip(source, ended, strict=True))
 
@@ -174,8 +174,7 @@ class Translation(TextTask):
     def _sources(self, texts: Sequence[str]) -> list[list[int]]:
         """Texts as the encoder reads them, with the special tokens that the tokenizer puts around a text."""
         most = self.max_length if self.max_length < 10**9 else None
-        found = self.tokenizer.encode(list(texts), max_length=most) if texts else []
-        return [list(one.ids) or [self.end] for one in found]
+        return [list(one.ids) or [self.end] for one in self.tokenizer.each(texts, max_length=most)]
 
 
 class TranslationMetrics:

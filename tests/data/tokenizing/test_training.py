@@ -181,3 +181,21 @@ def test_refused() -> None:
     for kind in KINDS:
         with pytest.raises(UserError, match="a int where a text"):
             train_tokenizer([1], kind)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_many_texts_are_encoded_a_few_at_a_time(
+    pairs: bool, trained: dict[tuple[str, str], Tokenizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dougong.data.tokenizing import tokenizer as module
+
+    one, second = trained["bpe", ENDS[0]], BOTH[::-1] if pairs else None
+    right = [each.ids for each in one.encode(BOTH, second, max_length=9)]
+    monkeypatch.setattr(module, "AT_ONCE", 7)
+    sizes, run = [], Tokenizer._run
+    monkeypatch.setattr(
+        Tokenizer, "_run", lambda self, texts, *how: (sizes.append(len(texts)), run(self, texts, *how))[1]
+    )
+    assert [each.ids for each in one.each(BOTH, second, max_length=9)] == right
+    assert max(sizes) == 7 and sum(sizes) == len(BOTH)
+    assert not list(one.each([]))
