@@ -51,30 +51,23 @@ def check(
     The exit code is 2 when there are errors, which training would refuse; warnings leave it at 0. With --fix it is that
     of the cleaned copy.
     """
-    from dougong.data.boxes.opening import format_of
-    from dougong.data.interactions import holds_interactions
-    from dougong.data.masks.opening import masks_in
-    from dougong.data.texts.opening import kind_of
+    from dougong.data.kinds import INTERACTIONS, PICTURES, TEXTS, Asked, kind_for
 
     kind = _kind(task)
-    boxed = kind == "detection" or (kind is None and format_of(data))
-    if kind == "masks" or (kind is None and not boxed and masks_in(data)):
-        from dougong.data.masks.doctor import examine_masks
-
-        seen = examine_masks(data)
-        for line in seen.notes:
-            console.note(line)
-        return _pictures(data, limit, seen, "pixels")
     columns = {"user": user, "item": item, "time": time}
-    named = any(columns.values()) or kind == "interactions"
-    if named or (kind is None and not text and not label and data != "digits" and holds_interactions(data)):
+    wanted = "interactions" if any(columns.values()) and kind != "masks" else kind
+    asked = Asked(wanted, text=text or None, label=label or None)
+    found = kind_for(data, asked)
+    if found is INTERACTIONS:
         from dougong.cli.checking_interactions import check_interactions
 
         return check_interactions(data, limit, fix, columns)
-    if data != "digits" and not boxed and kind_of(data, kind):
+    if found is TEXTS and found.recognises(data, asked):
         from dougong.cli.checking import check_texts
 
         return check_texts(data, limit, fix, kind, text, label, length, tokenizer, encoding, labels_split)
+    if found is TEXTS:  # asked for, and not there
+        found = PICTURES
     given = {
         "fix": fix, "text": text, "label": label, "labels-split": labels_split, "length": length,
         "tokenizer": tokenizer, "encoding": encoding,
@@ -82,13 +75,10 @@ def check(
     for option, value in given.items():
         if value is not None:
             raise UserError(f"--{option}", f"is for texts, which {data} does not hold", "leave it out")
-    if boxed:
-        from dougong.data.boxes.doctor import examine_boxes
-
-        return _pictures(data, limit, examine_boxes(data), "boxes")
-    from dougong.data.doctor import examine
-
-    return _pictures(data, limit, examine(data), "pictures")
+    seen = found.examine(data)
+    for line in getattr(seen, "notes", ()):
+        console.note(line)
+    return _pictures(data, limit, seen, found.unit)
 
 
 def _kind(task: str | None) -> str | None:

@@ -56,37 +56,15 @@ def open_data(
     Raises:
         UserError: nothing there, or a fault that training cannot live with.
     """
-    from dougong.data.boxes.opening import format_of
-    from dougong.data.masks.opening import masks_in, read_masks
-    from dougong.data.texts.opening import kind_of, read_texts
+    from dougong.data.kinds import PICTURES, TEXTS, Asked, kind_for
 
-    if void is not None:
-        kind = kind or "masks"
-    if kind == "detection" or (kind is None and format_of(source)):
-        from dougong.data.boxes.opening import read_boxes
-
-        return read_boxes(source, split=split, seed=seed)
-    if kind == "masks" or (kind is None and masks_in(source)):
-        return read_masks(source, split=split, seed=seed, void=void)
     columns = {key: value for key, value in (interactions or {}).items() if value is not None}
-    named = "user" in columns or "item" in columns
-    if named or kind == "interactions" or (kind is None and text is None and label is None and _met(source)):
-        from dougong.data.interactions import read_interactions
-
-        return read_interactions(source, split=split, **columns)
-    for key in columns:
+    kind = kind or ("masks" if void is not None else None)
+    asked = Asked(kind, split, seed, text, label, labels_split, void, columns)
+    found = kind_for(source, asked)
+    for key in columns if found in (TEXTS, PICTURES) else ():
         raise UserError(key, f"is for interactions, which {source} is not read as", "leave it out, or name --task")
-    asked = any(each is not None for each in (text, label, kind, labels_split))
-    if str(source) != "digits" and (asked or kind_of(source)):
-        return read_texts(source, split=split, seed=seed, text=text, label=label, kind=kind, labels_split=labels_split)
-    return read_images(source, split=split, seed=seed)
-
-
-def _met(source: str | Path) -> bool:
-    """Whether a source holds interactions."""
-    from dougong.data.interactions import holds_interactions
-
-    return str(source) != "digits" and holds_interactions(source)
+    return found.open(source, asked)  # type: ignore[no-any-return]
 
 
 def check(source: str | Path) -> list[Fault]:
@@ -98,29 +76,9 @@ def check(source: str | Path) -> list[Fault]:
     Raises:
         UserError: there is no such source, or it is of no kind that is read.
     """
-    from dougong.data.boxes.opening import format_of
-    from dougong.data.masks.opening import masks_in
-    from dougong.data.texts.opening import kind_of
+    from dougong.data.kinds import Asked, kind_for
 
-    if format_of(source):
-        from dougong.data.boxes.doctor import examine_boxes
-
-        return examine_boxes(source).faults
-    if masks_in(source):
-        from dougong.data.masks.doctor import examine_masks
-
-        return examine_masks(source).faults
-    if _met(source):
-        from dougong.data.interactions.doctor import examine_interactions
-
-        return examine_interactions(source).faults
-    if str(source) != "digits" and kind_of(source):
-        from dougong.data.texts.doctor import check_texts
-
-        return check_texts(source)
-    from dougong.data.doctor import check_images as look
-
-    return look(source)
+    return kind_for(source, Asked()).check(source)
 
 
 check_images = check

@@ -19,18 +19,6 @@ UNLIKE = 4
 """The longest side against the shortest, from where it is worth a word."""
 
 
-def check_images(source: str | Path) -> list[Fault]:
-    """Read all of a source and name every fault: errors, which training refuses, and warnings.
-
-    Args:
-        source: as for `dougong.data.read_images`.
-
-    Raises:
-        UserError: there is no such source, or it is of no kind that is read.
-    """
-    return examine(source).faults
-
-
 @dataclass(frozen=True)
 class Examination:
     """What the doctor saw.

@@ -83,11 +83,6 @@ class TextExamination:
             self.faults.append(fault)
 
 
-def check_texts(source: str | Path) -> list[Fault]:
-    """Read all of a source of texts and name every fault, at most a thousand of each kind; see `examine_texts`."""
-    return examine_texts(source).faults
-
-
 def examine_texts(
     source: str | Path, *, kind: str | None = None, text: str | Sequence[str] | None = None, label: str | None = None,
     encoding: str | None = None, length: int | None = None, tokens: Counter_ | None = None,
