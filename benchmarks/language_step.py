@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import resource
@@ -26,6 +27,8 @@ from record import in_turns, ratio, record
 
 MODES = ("float32", "bfloat16", "float32 compiled", "bfloat16 compiled")
 BOTH = ("dougong", "transformers")
+THIRD = "x-transformers"
+"""A decoder of the same sizes with weights of its own, where it is installed: its speed alone is compared."""
 
 
 def weights(options: argparse.Namespace, folder: str) -> None:
@@ -52,6 +55,16 @@ def trainer(who: str, mode: str, folder: str, options: argparse.Namespace) -> Ca
 
         def loss_of() -> torch.Tensor:
             return model(tokens, labels=targets, shift_labels=targets, use_cache=False).loss
+    elif who == THIRD:
+        from x_transformers import Decoder, TransformerWrapper
+
+        layers = Decoder(dim=options.width, depth=options.layers, heads=max(1, options.width // 64), attn_flash=True)
+        model = TransformerWrapper(
+            num_tokens=options.vocabulary, max_seq_len=options.length, attn_layers=layers
+        ).train()
+
+        def loss_of() -> torch.Tensor:
+            return torch.nn.functional.cross_entropy(model(tokens).flatten(0, 1).float(), targets.flatten())
     else:
         import dougong
         from dougong.heads.losses import cross_entropy
@@ -67,7 +80,7 @@ def trainer(who: str, mode: str, folder: str, options: argparse.Namespace) -> Ca
                 output = model(tokens)
             return cross_entropy(output, targets)
 
-    theirs = who == "transformers" and mode.endswith("compiled")
+    theirs = who != "dougong" and mode.endswith("compiled")
     loss = torch.compile(loss_of) if theirs else loss_of
     products = quickest(model, mode) if who == "dougong" else contextlib.nullcontext()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
@@ -121,6 +134,9 @@ def measured(mode: str, folder: str, options: argparse.Namespace) -> dict[str, A
     losses = {who: [step() for _ in range(3)] for who, step in steps.items()}
     apart = max(abs(a - b) / abs(b) for a, b in zip(losses["dougong"], losses["transformers"], strict=True))
     assert apart < (0.01 if mode.startswith("bfloat16") else 1e-4), losses
+    if importlib.util.find_spec("x_transformers"):
+        steps[THIRD] = trainer(THIRD, mode, folder, options)
+        steps[THIRD]()
     seconds = in_turns(dict(steps), options.rounds, warmup=0)
     found = ratio(seconds, *BOTH)
     tokens = options.batch * options.length
@@ -129,6 +145,11 @@ def measured(mode: str, folder: str, options: argparse.Namespace) -> dict[str, A
         "speedup": 1 / found["ratio"], "speedup_low": 1 / found["ratio_high"], "speedup_high": 1 / found["ratio_low"],
         "losses_apart": apart,
     }  # fmt: skip
+    if THIRD in seconds:
+        third = ratio(seconds, "dougong", THIRD)
+        figures[f"{THIRD}_tokens_per_second"] = tokens / third[f"{THIRD}_seconds"]
+        figures |= {f"times_{THIRD}": 1 / third["ratio"], f"times_{THIRD}_low": 1 / third["ratio_high"],
+                    f"times_{THIRD}_high": 1 / third["ratio_low"]}  # fmt: skip
     for who in BOTH:
         command = [sys.executable, __file__, "--memory", who, mode, folder, *given(options)]
         said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])

@@ -51,6 +51,19 @@ def test_a_model_that_writes_is_measured_at_all_it_does() -> None:
         assert row.bound == ("memory" if row.workload.startswith("writing") else "matrix")
 
 
+def test_kernels_that_were_timed_are_listed() -> None:
+    from dougong.runtime.kernels import measured, timed_kernels
+
+    seconds = measured(48, 32, 8, torch.float32)
+    assert timed_kernels()["8 x 32 by 48, float32"] == seconds
+    found = bench(TINY, "float32", device="cpu", workloads=False)
+    assert found.to_dict()["kernels"] == timed_kernels()
+    title, columns, rows = found.sections()[-1]
+    row = next(row for row in rows if row[0] == "8 x 32 by 48, float32")
+    assert title.startswith("kernels") and row[-1] == min(seconds, key=lambda name: seconds[name])
+    assert columns[1:-1] == list(seconds)
+
+
 def test_the_limit_of_writing_is_reading_the_weights_once() -> None:
     """By pencil and paper: every matrix but the table that is looked up, and the keys and values of what is there."""
     found = bench(TINY, "float32", device="cpu")
@@ -121,7 +134,7 @@ def test_the_command_gives_one_object(capsys: pytest.CaptureFixture[str]) -> Non
     words = ["bench", "bert-tiny", "n_layers=1", "max_length=64", "--precision", "float32", "--device", "cpu", "--json"]
     assert execute(words) == 0
     told = json.loads(capsys.readouterr().out)
-    assert set(told) == {"machine", "device", "busy", "limits", "workloads", "notes", "interrupted"}
+    assert set(told) == {"machine", "device", "busy", "limits", "workloads", "kernels", "notes", "interrupted"}
     row = told["workloads"][0]
     assert row["model"] == "bert-tiny" and row["precision"] == "float32" and row["rate"] > 0 and 0 < row["share"]
     assert {limit["kind"] for limit in told["limits"]} == {"memory", "matrix"}

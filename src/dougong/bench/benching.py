@@ -12,6 +12,7 @@ from dougong.cost.limits import Limits, count, device_here, limits
 from dougong.errors import UserError, unknown
 from dougong.figures import count as counted
 from dougong.figures import number
+from dougong.runtime.kernels import timed_kernels
 
 
 @dataclass
@@ -23,18 +24,21 @@ class Bench:
         rows: workload by workload.
         notes: what was left out, and why.
         interrupted: True when it was stopped before the end; what was measured until then is here.
+        kernels: seconds of each kernel for the products of matrices for which one was chosen on this machine.
     """
 
     limits: Limits | None = None
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False
+    kernels: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings, for JSON."""
         held = self.limits.to_dict() if self.limits is not None else {"limits": []}
         rows = [asdict(row) for row in self.rows]
-        return {**held, "workloads": rows, "notes": self.notes, "interrupted": self.interrupted}
+        return {**held, "workloads": rows, "kernels": self.kernels, "notes": self.notes,
+                "interrupted": self.interrupted}  # fmt: skip
 
     def sections(self) -> list[tuple[str, list[str], list[list[Any]]]]:
         """The figures as tables: (title, columns, rows of cells)."""
@@ -57,6 +61,14 @@ class Bench:
             ]  # fmt: skip
             columns = ["workload", "model", "precision", "a second", "rounds", "bound by", "of the limit"]
             found.append(("workloads", columns, table))
+        if self.kernels:
+            names = list(dict.fromkeys(name for seconds in self.kernels.values() for name in seconds))
+            cells: list[list[Any]] = [
+                [what, *(f"{1000 * seconds[name]:.3g} ms" if name in seconds else "" for name in names),
+                 min(seconds, key=lambda name: seconds[name])]
+                for what, seconds in self.kernels.items()
+            ]  # fmt: skip
+            found.append(("kernels that were timed to choose one", ["product", *names, "quickest"], cells))
         return found
 
 
@@ -113,6 +125,7 @@ def bench(
                 say(f"{each.model}, {each.label}, {one}")
     except KeyboardInterrupt:
         found.interrupted = True
+    found.kernels = timed_kernels() if device == "cpu" else {}
     if found.limits is not None and found.limits.busy:
         found.notes.append("the machine had other work while limits were measured: --again when it is calm")
     if device == "cpu":

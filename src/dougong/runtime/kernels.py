@@ -6,6 +6,7 @@ import contextlib
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -135,16 +136,27 @@ def seconds_of_learning(rows: int = 2 * MANY, width: int = 512) -> dict[str, flo
     return _once(f"learning, {rows} x {width} by {width}, float32", compare)
 
 
-def _once(what: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """What was measured on this machine with this torch and so many threads before, or is now."""
-    path = cache_folder() / "kernels.json"
-    known = remembered(path)
-    machine = f"{VERSION}|{processor()}|{torch.__version__}|{torch.get_num_threads()} threads"
-    if what not in known.get(machine, {}):
-        known.setdefault(machine, {})[what] = measure()
-        remember(path, known)
-    found: dict[str, float] = known[machine][what]
+def timed_kernels() -> dict[str, dict[str, float]]:
+    """Seconds of each kernel by what it computes: all that was measured on this machine with this torch and threads."""
+    found: dict[str, dict[str, float]] = remembered(_file()).get(_machine(), {})
     return found
+
+
+def _once(what: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """What was measured here before, or is now."""
+    known = timed_kernels()
+    if what not in known:
+        known[what] = measure()
+        remember(_file(), {**remembered(_file()), _machine(): known})
+    return known[what]
+
+
+def _file() -> Path:
+    return cache_folder() / "kernels.json"
+
+
+def _machine() -> str:
+    return f"{VERSION}|{processor()}|{torch.__version__}|{torch.get_num_threads()} threads"
 
 
 def _compare(n_out: int, n_in: int, rows: int, dtype: torch.dtype) -> dict[str, float]:
