@@ -69,3 +69,20 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     with pytest.raises(UserError, match=said):
         trained("refused", **settings)
     assert not (tmp_path / "refused").exists()
+
+
+def test_a_batch_that_this_machine_cannot_hold_is_refused_before_it_starts(
+    trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from dougong.cost.fitting import Steps
+
+    peak = Steps(DEEP, 32, None).fit().peak
+    monkeypatch.setattr("dougong.cost.probe.memory_of", lambda kind: float(peak - 1))
+    with pytest.raises(UserError, match=r"batch_size: a step over 32 samples holds .* set memory"):
+        trained("too large", model=DEEP)
+    assert not (tmp_path / "too large").exists()
+    monkeypatch.setattr("dougong.cost.probe.memory_of", lambda kind: float(peak))
+    assert trained("just enough", model=DEEP).result
+    monkeypatch.setattr("dougong.cost.probe.memory_of", lambda kind: 1e12)
+    monkeypatch.setattr(fitting, "steps_of", lambda *_: pytest.fail("traced where there is plenty"))
+    assert trained("plenty", model=DEEP).result

@@ -18,11 +18,14 @@ from dougong.errors import UserError
 from dougong.figures import size
 
 if TYPE_CHECKING:
+    from dougong.cost.fitting import Steps
     from dougong.tasks.task import Task
     from dougong.training.config import TrainingConfig
 
 UNITS = {"": 1, "b": 1, **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", 1)},
          **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)}}  # fmt: skip
+SHORT = 2
+"""Factors of a sum: no layer worth tracing has so few, and the norms and activations beside it are paid for with it."""
 SLACK = 0.05  # of what a step holds: pages that are given back to nobody
 GROWTH = (
     2**27
@@ -74,7 +77,6 @@ def fitting_memory(config: TrainingConfig, task: Task, model: nn.Module) -> tupl
     Raises:
         UserError: nothing fits, or blocks are asked for that are not there.
     """
-    from dougong.cost.fitting import Steps
     from dougong.frames.recomputing import recomputable
 
     blocks = len(recomputable(model))
@@ -89,11 +91,8 @@ def fitting_memory(config: TrainingConfig, task: Task, model: nn.Module) -> tupl
     kind = next(model.parameters()).device.type
     program = held(model) + GROWTH if kind == "cpu" else 0
     room = (amount.n_bytes - program) / (1 + SLACK)
-    rows, length = largest_batch(config, task)
-    optimizer = config.optimizer if config.momentum or config.optimizer != "sgd" else "sgd-plain"
-    steps = Steps(
-        model, rows, length, precision=config.precision, optimizer=optimizer, kind=kind, averaged=bool(config.ema)
-    )
+    steps = steps_of(config, task, model)
+    rows = steps.batch
     joined = getattr(task, "against_batch", False) or any(isinstance(part, _BatchNorm) for part in model.modules())
     pieces = [config.accumulate]
     while not joined and pieces[-1] < rows:
@@ -112,6 +111,47 @@ def fitting_memory(config: TrainingConfig, task: Task, model: nn.Module) -> tupl
     line = f"memory {amount}: {', '.join(way for way in ways if way)}; a step holds {size(fit.peak)}"
     line += f" beside {size(program)} of the program" if program else ""
     return config.model_copy(update={"accumulate": fit.pieces, "recompute": fit.recomputed}), [line]
+
+
+def steps_of(config: TrainingConfig, task: Task, model: nn.Module) -> Steps:
+    """Training steps over the largest batch of the data."""
+    from dougong.cost.fitting import Steps
+
+    rows, length = largest_batch(config, task)
+    optimizer = config.optimizer if config.momentum or config.optimizer != "sgd" else "sgd-plain"
+    kind = next(model.parameters()).device.type
+    return Steps(
+        model, rows, length, precision=config.precision, optimizer=optimizer, kind=kind, averaged=bool(config.ema)
+    )
+
+
+def check_room(config: TrainingConfig, task: Task, model: nn.Module, flops: int) -> None:
+    """Make sure that a step can be held at all by this machine.
+
+    Args:
+        config: with every choice made.
+        task: with its data.
+        model: on its device.
+        flops: of a step. The step is traced, which takes a moment, only where there are many: a number that is kept
+            for the backward pass costs six for each factor of its sum, and no sum is as short as `SHORT`.
+
+    Raises:
+        UserError: by the cost sheet it cannot.
+    """
+    from dougong.cost.probe import memory_of
+
+    kind = next(model.parameters()).device.type
+    there, weights = memory_of(kind), 16 * sum(p.numel() for p in model.parameters())
+    if not there or weights + 4 * flops / (6 * SHORT) < there:
+        return
+    peak = steps_of(config, task, model).fit(config.accumulate, config.recompute).peak
+    if peak > there:
+        rows, length = largest_batch(config, task)
+        what = f"a step over {rows} samples" + (f" of {length} tokens" if length else "")
+        raise UserError(
+            "batch_size", f"{what} holds {size(peak)}, and there are {size(round(there))} here",
+            "set memory, as memory=8GB, and it is made to fit; or a smaller batch_size or model",
+        )  # fmt: skip
 
 
 def largest_batch(config: TrainingConfig, task: Task) -> tuple[int, int | None]:

@@ -25,7 +25,7 @@ from dougong.training.arithmetic import choose_products
 from dougong.training.checkpoints import set_weights, write_text
 from dougong.training.config import TrainingConfig, reading_of
 from dougong.training.loop import Loop, Stopped
-from dougong.training.memory import fitting_memory
+from dougong.training.memory import check_room, fitting_memory
 from dougong.training.metrics import Journal
 from dougong.training.plan import lengths_of
 from dougong.training.run import Run, environment, folder_for, write_json
@@ -135,6 +135,7 @@ def start(
     config, quicker = choose_products(config, model)
     flops = flops_of_step(config, task)
     config_loop_check(config, flops)
+    check_room(config, task, model, flops)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
