@@ -40,7 +40,7 @@ def slow(writer: Writer) -> Writer:
     return writer
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 9, 14, 16, 31, 49])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 6, 7, 9, 11, 14, 16, 31, 49])
 @pytest.mark.parametrize("sizes", [(1, 1), (7, 40), (13, 64), (64, 96), (5, 259)])
 def test_products_equal_torchs(rows: int, sizes: tuple[int, int]) -> None:
     assert KERNELS is not None

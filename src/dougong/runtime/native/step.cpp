@@ -15,7 +15,7 @@
 // vectors, and poor code of conversions between their types: those are spelled out where it matters.
 #if defined(__AVX512F__)
 #include <immintrin.h>
-constexpr int VL = 16, TILE_N = 4, TILE_M = 4, BLOCK_N = 8;
+constexpr int VL = 16, TILE_N = 4, TILE_M = 6, BLOCK_N = 8;
 #elif defined(__AVX2__)
 #include <immintrin.h>
 constexpr int VL = 8, TILE_N = 2, TILE_M = 4, BLOCK_N = 8;
@@ -249,20 +249,24 @@ inline float dot<Int8>(const Op &op, int64_t n, const float *in) { return dot_of
 template <>
 inline float dot<Int4>(const Op &op, int64_t n, const float *in) { return dot_of_groups<Int4>(op, n, in); }
 
-// N rows of weights by all rows of inputs. While they are multiplied, the next N rows are fetched from memory.
+// N rows of weights by all rows of inputs, in tiles of about the same height. While they are multiplied, the next N rows
+// are fetched from memory.
 template <class Weight, int N>
 static inline void strip(const Op &op, int64_t n, int64_t rows) {
-    const int64_t bytes = N * op.inner * Weight::BITS / 8, tiles = (rows + TILE_M - 1) / TILE_M, steps = op.inner / VL;
+    int64_t tiles = (rows + TILE_M - 1) / TILE_M;
+    const int64_t bytes = N * op.inner * Weight::BITS / 8, steps = op.inner / VL;
     const int64_t lines = steps ? (bytes / 64 + tiles * steps - 1) / (tiles * steps) : 0;
     const char *next = (const char *)op.weight + (n + N) * op.inner * Weight::BITS / 8;
-    for (int64_t m = 0; m < rows; m += TILE_M, next += lines * steps * 64) {
+    for (int64_t m = 0, height; m < rows; m += height, tiles--, next += lines * steps * 64) {
         const float *in = op.in + m * op.inner;
         float *out = op.out + m * op.width;
-        switch (rows - m) {
+        switch (height = (rows - m + tiles - 1) / tiles) {
             case 1: tile<Weight, N, 1>(op, n, in, out, next, lines); break;
             case 2: tile<Weight, N, 2>(op, n, in, out, next, lines); break;
             case 3: tile<Weight, N, 3>(op, n, in, out, next, lines); break;
-            default: tile<Weight, N, TILE_M>(op, n, in, out, next, lines);
+            case 4: tile<Weight, N, 4>(op, n, in, out, next, lines); break;
+            case 5: tile<Weight, N, 5>(op, n, in, out, next, lines); break;
+            default: tile<Weight, N, 6>(op, n, in, out, next, lines);
         }
     }
 }
