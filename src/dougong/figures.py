@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["count", "duration", "number", "percent", "size"]
+__all__ = ["are", "count", "duration", "many", "number", "percent", "size"]
 
 
 def number(value: float) -> str:
@@ -19,6 +19,29 @@ def number(value: float) -> str:
 def percent(share: float) -> str:
     """A share as per cent: 0.9713 is "97.13 %"."""
     return f"{100 * share:.2f} %"
+
+
+def many(n: int, one: str, several: str | None = None) -> str:
+    """A number and what it is of, in the singular where it is one.
+
+    Args:
+        n: how many.
+        one: "error", or with more words, "row is left out".
+        several: "rows are left out"; the plural of one word when None.
+
+    >>> many(0, "error"), many(1, "error"), many(2000, "class")
+    ('no errors', '1 error', '2,000 classes')
+    >>> many(1, "row is left out", "rows are left out")
+    '1 row is left out'
+    """
+    if several is None:
+        several = f"{one}es" if one.endswith(("s", "x", "ch")) else f"{one}s"
+    return f"no {several}" if n == 0 else f"{n:,} {one if n == 1 else several}"
+
+
+def are(n: int) -> str:
+    """The verb of so many: "is" of one."""
+    return "is" if n == 1 else "are"
 
 
 def count(value: float) -> str:

@@ -133,7 +133,7 @@ def test_chosen_layers_heads_and_rows(model: nn.Module, pixels: Tensor, theirs: 
     below = [name for name, box in enumerate(found.units.boxes or ()) if box[1] >= 40 or box[0] >= 60]
     assert found.units.boxes is not None and found.units.boxes[0] == (0, 0, 20, 20) and len(found.units) == 12
     assert below and found.scores[below].max() == 0 and found.scores.sum() == pytest.approx(1, abs=1e-5)
-    with pytest.raises(UserError, match="1 heads"):
+    with pytest.raises(UserError, match="1 head;"):
         dg.explain(model, pixels, method="attention", layers=[0], heads=[1])
 
 

@@ -188,7 +188,7 @@ def test_words_that_are_not_there(tagger: Any, at: int | str) -> None:
 
 def test_masks_and_first_words_that_cannot_be_asked(language: Any) -> None:
     model, task = language("masked-language", "bert")
-    with pytest.raises(UserError, match="1 masks"):
+    with pytest.raises(UserError, match="has 1 mask;"):
         explain(model, "the [MASK] .", task=task, at=2)
     model, task = language("causal-language", "gpt2")
     with pytest.raises(UserError, match="no text before it"):

@@ -13,6 +13,7 @@ from dougong import console
 from dougong.cli.flowing import flow
 from dougong.cli.picturing import Films, Pictures, pixels_of, stem_of
 from dougong.errors import UserError
+from dougong.figures import many
 
 SMALL = 320
 """Pixels of the longer side of a picture below which it is drawn larger."""
@@ -38,7 +39,6 @@ def found(
     Raises:
         UserError: a file or folder that cannot be written, or what a picture raises.
     """
-    from dougong.cli.check import many
     from dougong.cli.predict import write
     from dougong.training import predict
 

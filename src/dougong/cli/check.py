@@ -10,6 +10,7 @@ from dougong import console
 from dougong.cli.app import Outcome, verb
 from dougong.cli.sharing import LabelsSplit
 from dougong.errors import UserError
+from dougong.figures import many
 
 MOST_CLASSES = 30
 """Rows of the summary; a data set of more classes is summed up in one."""
@@ -132,9 +133,3 @@ def show_counts(counts: dict[str, dict[str, int]], unit: str) -> None:
     rows = [[name, *parts.values()] for name, parts in counts.items()] if len(counts) <= MOST_CLASSES else []
     console.table("", ["class", *[unit if split == "all" else split for split in splits]], [*rows, ["all", *total]])
     console.say()
-
-
-def many(n: int, what: str) -> str:
-    """A number and what it is of: "no errors", "1 error", "2,000 classes"."""
-    several = f"{what}es" if what.endswith("s") else f"{what}s"
-    return f"no {several}" if n == 0 else f"{n:,} {what if n == 1 else several}"

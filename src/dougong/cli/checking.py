@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from dougong import console
 from dougong.cli.app import Outcome
-from dougong.cli.check import many, show_counts, show_faults
+from dougong.cli.check import show_counts, show_faults
 from dougong.errors import UserError
+from dougong.figures import many
 
 if TYPE_CHECKING:
     from dougong.data.listing import Fault

@@ -6,8 +6,9 @@ from typing import Any
 
 from dougong import console
 from dougong.cli.app import Outcome
-from dougong.cli.check import many, show_faults
+from dougong.cli.check import show_faults
 from dougong.cli.checking import FIXES
+from dougong.figures import many
 
 
 def check_interactions(

@@ -8,8 +8,8 @@ import typer
 
 from dougong import console
 from dougong.cli.app import verb
-from dougong.cli.check import many
 from dougong.cli.sharing import Data, LabelColumns, LabelsSplit, Precision, RunFolder, TextColumns, columns
+from dougong.figures import many
 
 MOST = 12
 """Classes of which a confusion matrix is shown; of more, the pairs that are mistaken most often."""

@@ -15,6 +15,7 @@ from dougong import console
 from dougong.cli.app import verb
 from dougong.cli.sharing import Precision
 from dougong.errors import UserError
+from dougong.figures import many
 
 if TYPE_CHECKING:
     from dougong.runtime import Generation
@@ -117,7 +118,7 @@ def generate(
     count = sum(len(row["tokens"]) for row in rows)
     if out is not None:
         _write(Path(out), rows)
-        console.say(f"{len(rows)} texts: {out}")
+        console.say(f"{many(len(rows), 'text')}: {out}")
     elif not shown:
         for row in rows:
             console.say(f"> {row['prompt']}" + (f"   [{row['score']:.3f}]" if row["score"] is not None else ""))

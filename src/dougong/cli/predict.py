@@ -13,11 +13,11 @@ import typer
 
 from dougong import console
 from dougong.cli.app import verb
-from dougong.cli.check import many
 from dougong.cli.flowing import flow
 from dougong.cli.picturing import Pictures
 from dougong.cli.sharing import Precision, RunFolder
 from dougong.errors import UserError
+from dougong.figures import many
 
 CLASSES, ITEMS = 3, 10
 """Shown where the user does not say how many."""
@@ -216,7 +216,7 @@ def write(file: Path, rows: Iterable[dict[str, Any]]) -> int:
                 _some([])
     except BaseException:
         if writer.count:
-            console.note(f"the {writer.count} predictions made until then are in {writer.half}")
+            console.note(f"what was made until then is in {writer.half}: {many(writer.count, 'prediction')}")
         raise
     return writer.count
 

@@ -12,6 +12,7 @@ import typer
 
 from dougong import console
 from dougong.errors import UserError
+from dougong.figures import many
 
 Data = Annotated[
     str | None,
@@ -134,7 +135,7 @@ def show_search(search: Any) -> dict[str, Any]:
     from dougong.report import write_run_report, write_search_report
 
     head, rows = search.table(MOST_TRIALS)
-    console.table(f"{search.data}, {len(search.trials)} trials of {search.budget} each", head, rows)
+    console.table(f"{search.data}, {many(len(search.trials), 'trial')} of {search.budget} each", head, rows)
     if len(search.trials) > len(rows):
         console.say(f"and {len(search.trials) - len(rows)} more, in the report")
     if search.importance:

@@ -11,6 +11,7 @@ from dougong.data.listing import Fault, Listing, Sample, warning
 from dougong.data.names import SPLIT_NAMES, clean, named_split, shown
 from dougong.data.pictures import EXTENSIONS, UNREAD, read_file
 from dougong.errors import UserError
+from dougong.figures import many
 
 CLUTTER = {"thumbs.db", "desktop.ini", "__macosx"}
 
@@ -26,7 +27,8 @@ def list_folder(root: Path) -> Listing:
     if not folders:
         loose = [path for path in files_in(root) if is_picture(path)]
         if loose:
-            said = f"its {len(loose)} pictures lie in no class folder, so their classes are unknown"
+            whose = "its class is" if len(loose) == 1 else "their classes are"
+            said = f"its {many(len(loose), 'picture lies', 'pictures lie')} in no class folder, so {whose} unknown"
             remedy = "make a folder for each class and put the pictures in, or give a CSV of path and label"
             listing.give_up(UserError(str(root), said, remedy))
             listing.samples += [

@@ -147,8 +147,9 @@ def frames(name: str | Path | Video, every: int = 1) -> Iterator[Frame]:
         lost, why = lost + 1, _words(error)
     if lost or number < promised or (not promised and length and end + SHORT < length):
         of = f" of the {promised:,}" if promised else ""
+        kept = "frame could be read, and is" if number == 1 else "frames could be read, and are"
         told = f" ({why})" if why else ""
-        console.note(f"{video.name}: is cut off or damaged{told}: {number:,}{of} frames could be read, and are kept")
+        console.note(f"{video.name}: is cut off or damaged{told}: {number:,}{of} {kept} kept")
 
 
 def _av(name: str) -> Any:

@@ -12,6 +12,7 @@ from dougong.errors import UserError
 from dougong.explain.explanation import Target, Units
 from dougong.explain.pictures import PictureSubject, spread
 from dougong.explain.subject import Grids, shares
+from dougong.figures import many
 from dougong.heads.boxes import corners, overlap
 
 SAME = 0.5
@@ -143,7 +144,9 @@ def box_subject(
     order = (scores.amax(1) if wanted is None else scores[:, wanted]).argsort(descending=True, stable=True)
     place = 0 if rank is None else rank
     if not 0 <= place < len(order):
-        raise UserError(f"at={place + 1}", f"the model gives {len(order)} boxes", f"choose from 1 to {len(order)}")
+        raise UserError(
+            f"at={place + 1}", f"the model gives {many(len(order), 'box')}", f"choose from 1 to {len(order)}"
+        )
     query = int(order[place])
     index = int(scores[query].argmax()) if wanted is None else wanted
     name = classes[index] if index < len(classes) else str(index)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dougong.errors import UserError
 from dougong.explain.explanation import Check
 from dougong.explain.subject import Grids, Subject
+from dougong.figures import many
 from dougong.parts.attention import Attention, Memory
 from dougong.parts.context import Context
 
@@ -134,5 +135,5 @@ def choose(wanted: Sequence[int] | None, count: int, option: str, noun: str) -> 
         return list(range(count))
     for number in wanted:
         if not -count <= number < count:
-            raise UserError(f"{option}={number}", f"the model has {count} {noun}", f"choose from 0 to {count - 1}")
+            raise UserError(f"{option}={number}", f"the model has {many(count, noun)}", f"choose from 0 to {count - 1}")
     return [number % count for number in wanted]

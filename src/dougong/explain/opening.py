@@ -17,6 +17,7 @@ from dougong.explain.pictures import PictureSubject
 from dougong.explain.places import KINDS, At, answer_named, answers, in_place, placed
 from dougong.explain.subject import Subject, embed, logits, shares
 from dougong.explain.texts import Passage, TextSubject, empty_text, read_passage, texts_of
+from dougong.figures import many
 
 BOXES, MASKS = "object-detection", "semantic-segmentation"
 TASKS = ("image-classification", "text-classification", BOXES, MASKS, *KINDS)
@@ -229,7 +230,7 @@ def find_class(target: int | str | None, classes: tuple[str, ...], scores: Tenso
     index = classes.index(target) if isinstance(target, str) and target in classes else int(target)
     if not 0 <= index < len(scores):
         remedy = f"choose from 0 to {len(scores) - 1}"
-        raise UserError(f"target={target}", f"the model has {len(scores)} classes", remedy)
+        raise UserError(f"target={target}", f"the model has {many(len(scores), 'class')}", remedy)
     return index
 
 

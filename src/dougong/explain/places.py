@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dougong.data.tokenizing.encoding import Encoding
 from dougong.errors import UserError, unknown
 from dougong.explain.texts import Passage, TextSubject, read_passage
+from dougong.figures import many
 from dougong.parts.output import deferring
 
 At = int | str | None
@@ -126,7 +127,7 @@ def of_masks(task: Any, model: nn.Module, text: Any, at: At) -> Placed:
     masks = (batch.inputs[0][0] == task.tokenizer.special_ids["mask"]).nonzero().flatten().tolist()
     number = 1 if at is None else at
     if not isinstance(number, int) or not 1 <= number <= len(masks):
-        raise UserError(f"at={at}", f"the text has {len(masks)} masks", "give a mask's number, from 1")
+        raise UserError(f"at={at}", f"the text has {many(len(masks), 'mask')}", "give a mask's number, from 1")
     about = "the mask" if len(masks) == 1 else f"mask {number}"
     place = masks[number - 1]
     before = text[: encoded.offsets[place][0]].rstrip()
@@ -239,7 +240,7 @@ def chosen(at: int | str, words: Sequence[str]) -> int:
         raise unknown("at", "word", at, words)
     number = int(at)
     if not 1 <= number <= len(words):
-        raise UserError(f"at={at}", f"the text has {len(words)} words", f"give a word, or 1 to {len(words)}")
+        raise UserError(f"at={at}", f"the text has {many(len(words), 'word')}", f"give a word, or 1 to {len(words)}")
     return number - 1
 
 

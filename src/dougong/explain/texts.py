@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dougong.errors import UserError
 from dougong.explain.explanation import Units
 from dougong.explain.subject import Subject
+from dougong.figures import are, many
 
 if TYPE_CHECKING:
     from dougong.data.tokenizing import Encoding
@@ -81,13 +82,13 @@ class TextSubject(Subject):
         kind = self.read.kind
         if self.read.unread and kind == "item":
             found.append(
-                f"The model reads {len(self.read.words)} items of this history: {self.read.unread} older or unknown "
-                "ones have no score."
+                f"The model reads {many(len(self.read.words), 'item')} of this history: {self.read.unread} older or "
+                f"unknown {'one has' if self.read.unread == 1 else 'ones have'} no score."
             )
         elif self.read.unread:
             found.append(
-                f"The model reads {len(self.read.owner)} tokens of this text: {self.read.unread} of its words are not "
-                "among them, and have no score."
+                f"The model reads {many(len(self.read.owner), 'token')} of this text: {self.read.unread} of its words "
+                f"{are(self.read.unread)} not among them, and {'has' if self.read.unread == 1 else 'have'} no score."
             )
         if len(self.read.words) == 1:
             found.append(

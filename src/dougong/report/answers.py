@@ -12,6 +12,7 @@ from torch import nn
 from dougong.errors import UserError
 from dougong.explain.subject import evaluation
 from dougong.explain.texts import TOO_FEW, word_spans
+from dougong.figures import many
 from dougong.report.boxes import of_boxes
 from dougong.report.examples import Question, explained, explanations
 from dougong.report.items import of_items
@@ -116,7 +117,7 @@ def _sentences(model: nn.Module, task: Any) -> str:
     ]
     if not rows:
         return "<p>It made no mistake on the test sentences.</p>"
-    note = f'<p class="note">{len(rows)} of {len(found)} sentences with a mistake.</p>'
+    note = f'<p class="note">{len(rows)} of {many(len(found), "sentence")} with a mistake.</p>'
     return note + table(["sentence", "is", "taken for", "where"], rows, left=(1, 2, 3))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dougong.explain.svg import Axis, Frame, Line, colour, line_chart, shape
-from dougong.figures import number, percent
+from dougong.figures import many, number, percent
 from dougong.report.curves import points
 from dougong.report.parts import data_part, how_part, plain, read_json, spaced, whole
 from dougong.report.run import METRICS
@@ -50,7 +50,7 @@ def summary(search: Any) -> str:
     states = [trial.state for trial in search.trials]
     ways = {"pruned": "ended early because they were worse than the median", "failed": "failed"}
     counts = [f"{states.count(state)} {words}" for state, words in ways.items() if state in states]
-    terms = f"{len(states)} trials with a budget of {spaced(search.budget)} each"
+    terms = f"{many(len(states), 'trial')} with a budget of {spaced(search.budget)} each"
     terms += f"; {' and '.join(counts)}." if counts else "."
     said = f"Trial {search.best} came out best, with a val {search.metric} of {search.value:.4f}."
     test = f"The test split was measured once, with its model: {search.metric} {search.test[search.metric]:.4f}."

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dougong import console
 from dougong.errors import UserError
-from dougong.figures import size
+from dougong.figures import many, size
 from dougong.frames.model import Model
 from dougong.heads.language import Tied
 from dougong.parts.embeddings import TokenEmbedding
@@ -120,7 +120,7 @@ def described(model: nn.Module) -> str:
     done: Any = getattr(model, "prepared", None)
     if done is None:
         return "as loaded"
-    kinds = ", ".join(f"{count} layers {name}" for name, count in done.layers.items())
+    kinds = ", ".join(f"{many(count, 'layer')} {name}" for name, count in done.layers.items())
     return f"{done.precision}, weights of {size(done.n_bytes)}" + (f", {kinds}" if kinds else "")
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dougong.data.augment import NONE, choose, varied
 from dougong.errors import UserError, unknown
+from dougong.figures import many
 from dougong.heads.boxes import centres, corners
 from dougong.heads.matching import SetLoss
 from dougong.parts.output import Output
@@ -90,7 +91,7 @@ class ObjectDetection(PictureTask):
         fitted, lines = dict(config), []
         size: Any = self.image_size[0] if len(set(self.image_size)) == 1 else list(self.image_size)
         wanted = {
-            "n_classes": (len(self.classes), f"the data has {len(self.classes)} classes"),
+            "n_classes": (len(self.classes), f"the data has {many(len(self.classes), 'class')}"),
             "image_size": (size, f"the pictures are read at {self.image_size[0]}x{self.image_size[1]}"),
         }
         if config.get("norm") == "frozen" and not trained and "norm" not in fixed:

@@ -13,6 +13,7 @@ from torch import Tensor
 from dougong.data.augment import NONE, Augmentation, choose, varied
 from dougong.data.masks.rows import VOID, MaskData
 from dougong.errors import UserError, unknown
+from dougong.figures import many
 from dougong.heads.segment import enlarged, pixel_loss
 from dougong.parts.output import Output
 from dougong.tasks.fitting import said
@@ -111,7 +112,7 @@ class SemanticSegmentation(PictureTask):
         if fitted.get("head") == "classes":
             change("head", "masks", "every pixel gets a class")
         if fitted["n_classes"] != len(self.classes):
-            change("n_classes", len(self.classes), f"the data has {len(self.classes)} classes")
+            change("n_classes", len(self.classes), f"the data has {many(len(self.classes), 'class')}")
         size: Any = self.image_size[0] if len(set(self.image_size)) == 1 else list(self.image_size)
         if fitted["image_size"] not in (size, list(self.image_size)):
             change("image_size", size, f"the pictures are read at {self.image_size[0]}x{self.image_size[1]}")

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dougong.errors import UserError, unknown
+from dougong.figures import are
 from dougong.heads.embed import POOLINGS
 from dougong.parts.output import Output
 from dougong.tasks.measures import KINDS, TEMPERATURE, EmbeddingMetrics, Measure, kind_of, range_of
@@ -128,7 +129,7 @@ class SentenceEmbedding(TextTask):
         task.max_length = longest(lengths, most, max_length)
         cut = sum(length > task.max_length for length in lengths)
         if cut:
-            task.notes.append(f"{cut} of {len(lengths)} training texts are cut to {task.max_length} tokens")
+            task.notes.append(f"{cut} of {len(lengths)} training texts {are(cut)} cut to {task.max_length} tokens")
         task.notes.append(measure.said())
         task._rows.clear()
         return task

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dougong.errors import UserError, unknown
+from dougong.figures import are, many
 from dougong.parts.output import Output
 from dougong.tasks.metrics import ClassificationMetrics
 from dougong.tasks.scores import LabelScores
@@ -77,7 +78,7 @@ class TextClassification(TextTask):
         task.max_length = longest(lengths, most, max_length)
         cut = int((lengths > task.max_length).sum())
         if cut:
-            task.notes.append(f"{cut} of {len(lengths)} training texts are cut to {task.max_length} tokens")
+            task.notes.append(f"{cut} of {len(lengths)} training texts {are(cut)} cut to {task.max_length} tokens")
         task._rows.clear()
         return task
 
@@ -184,9 +185,9 @@ class TextClassification(TextTask):
         Raises:
             UserError: something else, or nothing at all.
         """
-        many = list(raw) if isinstance(raw, list) else [raw]
+        inputs = list(raw) if isinstance(raw, list) else [raw]
         texts: list[Text] = []
-        for number, each in enumerate(many):
+        for number, each in enumerate(inputs):
             text = (each,) if isinstance(each, str) else tuple(each) if isinstance(each, tuple) else ()
             if not text or not all(isinstance(part, str) for part in text):
                 raise UserError(f"input {number + 1}", "is no text", "give a text, or a pair of texts")
@@ -195,7 +196,9 @@ class TextClassification(TextTask):
             raise UserError("inputs", "no text is given", "give at least one")
         odd = next((number for number, each in enumerate(texts) if len(each) != len(texts[0])), None)
         if odd is not None or len(texts[0]) > 2:
-            what = f"holds {len(texts[odd or 0])} texts" + ("" if odd is None else f", the first {len(texts[0])}")
+            what = f"holds {many(len(texts[odd or 0]), 'text')}" + (
+                "" if odd is None else f", the first {len(texts[0])}"
+            )
             raise UserError(f"input {(odd or 0) + 1}", what, "give one text each, or pairs")
         where = [short(text[0]) for text in texts]
         return Batch(self._inputs(self._encoded(texts)), None, torch.arange(len(texts)), where)

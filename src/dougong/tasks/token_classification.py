@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dougong.data.tagging import IGNORED, label_pieces, pieceless, spans, word_values
 from dougong.errors import UserError, unknown
+from dougong.figures import many
 from dougong.parts.output import Output
 from dougong.tasks.scores import EntityScores
 from dougong.tasks.scores.calibration import Calibration
@@ -91,7 +92,8 @@ class TokenClassification(TextTask):
         task._rows.clear()
         lost = [len(pieceless(one.words, len(one.row.texts))) for one in task.rows("train")]
         if any(lost):
-            said = f"{sum(lost)} words of {sum(map(bool, lost))} training sentences have no piece"
+            where = many(sum(map(bool, lost)), "training sentence")
+            said = f"{many(sum(lost), 'word')} of {where} {'has' if sum(lost) == 1 else 'have'} no piece"
             task.notes.append(f"{said}: cut at {task.max_length}, or nothing that the tokenizer keeps")
         return task
 

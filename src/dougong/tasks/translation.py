@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dougong.data.tagging import IGNORED
+from dougong.figures import are
 from dougong.heads.losses import cross_entropy, token_losses
 from dougong.parts.output import Output
 from dougong.tasks.scores import TranslationScores
@@ -57,7 +58,7 @@ class Translation(TextTask):
         task.max_length = longest(lengths, most, max_length)
         cut = sum(length > task.max_length for length in lengths)
         if cut:
-            task.notes.append(f"{cut} of {len(lengths)} training pairs are cut to {task.max_length} tokens")
+            task.notes.append(f"{cut} of {len(lengths)} training pairs {are(cut)} cut to {task.max_length} tokens")
         task._rows.clear()
         return task
 

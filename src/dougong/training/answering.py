@@ -13,6 +13,7 @@ from torch import nn
 from dougong import console
 from dougong.data.texts.asked import Input
 from dougong.errors import UserError
+from dougong.figures import many
 from dougong.parts.output import deferring
 from dougong.runtime.convolving import FastPictures
 from dougong.tasks.cutting import cut_of
@@ -86,7 +87,8 @@ class Tally:
             console.note(f"{self.skipped_count} {rows} left out: {', '.join(self.skipped)}{more}")
         if self.unknown:
             some = ", ".join(list(self.unknown)[:NAMED]) + (", ..." if len(self.unknown) > NAMED else "")
-            console.note(f"{len(self.unknown)} items are not known and were passed over: {some}")
+            what = many(len(self.unknown), "item is not known and was", "items are not known and were")
+            console.note(f"{what} passed over: {some}")
         if self.cold:
             told = "history holds" if self.cold == 1 else "histories hold"
             console.note(f"{self.cold} {told} no known item: answered with what is most popular")

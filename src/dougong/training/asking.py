@@ -13,6 +13,7 @@ from dougong.data.texts.asked import Input, Reading
 from dougong.data.texts.inputs import file_rows
 from dougong.data.videos import frames, is_video
 from dougong.errors import UserError
+from dougong.figures import are
 from dougong.tasks import KINDS, load_task
 from dougong.tasks.cutting import cut_of
 from dougong.tasks.picture_task import PictureTask
@@ -97,7 +98,7 @@ def evaluate(
     low, high = own() if own is not None else interval(metrics.sample_scores())
     more = {key: value for key, value in metrics.table().items() if key in TABLES}
     if cut:
-        console.note(f"{cut} of {task.size(split)} texts are cut to {getattr(task, 'max_length', 0)} tokens")
+        console.note(f"{cut} of {task.size(split)} texts {are(cut)} cut to {getattr(task, 'max_length', 0)} tokens")
         more["cut"] = cut
     ends = {f"{task.primary}_low": low, f"{task.primary}_high": high}
     if hasattr(task, "beside"):

@@ -16,6 +16,7 @@ from typing import Any
 
 from dougong import console
 from dougong.errors import FailureError, UserError
+from dougong.figures import many
 from dougong.training.budget import Budget
 from dougong.training.config import TrainingConfig
 from dougong.training.loop import Loop, TrainingError, plan_for
@@ -208,7 +209,9 @@ class _Searching:
             best = study.best()
             importance = study.importance()
         if best is None:
-            raise FailureError(f"{self.folder}: none of {wanted} trials came to its end; search lower learning rates")
+            raise FailureError(
+                f"{self.folder}: none of {many(wanted, 'trial')} came to its end; search lower learning rates"
+            )
         return self._finish([Trial(**each) for each in found], best[0], importance)
 
     def _trial(self, study: Study) -> None:

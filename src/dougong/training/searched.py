@@ -11,6 +11,7 @@ import torch
 
 from dougong import console
 from dougong.errors import UserError
+from dougong.figures import many
 from dougong.training.checkpoints import write_text
 from dougong.training.run import Run, folder_for
 
@@ -166,7 +167,7 @@ def claim(folder: Path, terms: dict[str, Any]) -> None:
         if {**known, "trials": 0} != {**terms, "trials": 0, "threads": known["threads"]}:
             raise UserError(str(folder), "holds a search on other terms", "give another folder by --out")
         if terms["trials"] < known["trials"]:
-            line = f"is a search of {known['trials']} trials"
+            line = f"is a search of {many(known['trials'], 'trial')}"
             raise UserError(str(folder), line, "ask for as many or more, or give another folder by --out")
         console.note(f"going on with the search in {folder}")
         if known["threads"] != torch.get_num_threads():

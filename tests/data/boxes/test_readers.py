@@ -97,6 +97,8 @@ PLANTED: list[tuple[str, Callable[[Path], Any], str, str]] = [
     ("coco", bbox(5, 5, -3, 4), "instances_train.json: annotation 2", "negative width or height"),
     ("coco", bbox(5, 5, 0, 4), "instances_train.json: annotation 2", "is empty"),
     ("coco", bbox(100, 5, 6, 4), "instances_train.json: annotation 2", "lies outside the picture of 64x48"),
+    ("coco", bbox(100, 5, 6, 4), "annotation 2", "box 100, 5, 6, 4 (x, y, width, height) lies"),
+    ("coco", lambda f: (f / "instances_train.json").write_text("[ ]\n"), "instances_train.json", "holds an empty list"),
     ("coco", bbox(5, 5, float("nan"), 4), "annotation 2", "no number"),
     ("coco", bbox(5, 5, 4), "annotation 2", "not four numbers"),
     ("coco", coco(lambda c: c["annotations"][1].update(category_id=7)), "annotation 2", "unknown category_id 7"),
@@ -116,6 +118,8 @@ PLANTED: list[tuple[str, Callable[[Path], Any], str, str]] = [
     ("voc", lambda f: (f / "ImageSets/Main/val.txt").open("a").write("cell000\n"), "val.txt", "in train already"),
     ("yolo", rows("2 .5 .5 .1 .1"), "labels/train/cell001.txt:1", "class 2, where 2 are named"),
     ("yolo", rows("0 .5 .5 .1 .1", "0 1.5 .5 .2 .2"), "labels/train/cell001.txt:2", "lies outside"),
+    ("yolo", rows("0 1.5 .5 .2 .2"), "cell001.txt:1", "box 1.5, 0.5, 0.2, 0.2 (centre x, centre y, width, height)"),
+    ("yolo", rows("0 1.5 .1 1.7 .1 1.7 .3"), "cell001.txt:1", "box 1.5, 0.1, 1.7, 0.3 (left, top, right, bottom)"),
     ("yolo", rows("0 .5 .5 .1"), "labels/train/cell001.txt:1", "not a class and four numbers"),
     ("yolo", rows("0 .5 .5 .1 -.1"), "labels/train/cell001.txt:1", "negative width or height"),
 ]  # fmt: skip
@@ -144,7 +148,10 @@ def test_what_can_be_borne_is_a_warning(tmp_path: Path) -> None:
     found = check(tmp_path)
     assert all(fault.severity == "warning" for fault in found)
     words = " | ".join(f"{fault.where} {fault.what}" for fault in found)
-    assert "annotation 2 box 50, 5, 70, 9" in words and "reaches beyond the picture of 64x48" in words
+    assert (
+        "annotation 2 box 50, 5, 20, 4 (x, y, width, height)" in words
+        and "reaches beyond the picture of 64x48" in words
+    )
     assert "annotation 900 is the same box of" in words and "in train and test" in words
     data = open_data(tmp_path)
     assert data.splits["train"].boxes[0].max() <= cells.W and len(data.splits["train"]) == COUNTS["train"] - 1

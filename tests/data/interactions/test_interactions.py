@@ -240,3 +240,26 @@ def test_a_split_by_time_needs_times(tmp_path: Path) -> None:
         "val": 36,
         "test": 36,
     }
+
+
+def test_check_says_what_training_would_say_of_short_histories(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two users of three items: one is left of each to learn from, and nothing follows it."""
+    short = some(tmp_path, users=2, length=3, name="short.csv")
+    with pytest.raises(UserError, match="has no user with two items to learn from") as refused:
+        dougong.train("sasrec-kang", short, out=tmp_path / "run", budget="1steps")
+    assert execute(["check", str(short)]) == 2
+    assert refused.value.what in capsys.readouterr().out and not (tmp_path / "run").exists()
+    found = [fault for fault in examine_interactions(short).faults if fault.severity == "error"]
+    assert [(fault.what, fault.remedy) for fault in found] == [(refused.value.what, refused.value.remedy)]
+    longer = some(tmp_path, users=2, length=4, name="longer.csv")  # the control: one more item each
+    assert execute(["check", str(longer)]) == 0
+
+
+def test_one_of_something_is_said_in_the_singular(tmp_path: Path) -> None:
+    rows = [f"u{user},i{(user + step) % 7},{100 * step}" for user in range(3) for step in range(5)]
+    once = file(tmp_path, HEAD + "\n".join([*rows, rows[0]]) + "\n", "once.csv")
+    assert "1 interaction left out, which is a copy of another." in open_data(once).notes
+    twice = file(tmp_path, HEAD + "\n".join([*rows, *rows[:2]]) + "\n", "twice.csv")
+    assert "2 interactions left out, which are copies of others." in open_data(twice).notes

@@ -233,3 +233,19 @@ def test_camvid_is_recognised_and_its_void_left_out() -> None:
     # the shares that the data's own description states, in percent
     stated = {"Sky": 15.7, "Building": 24.1, "Road": 29.4, "Tree": 11.2, "Car": 4.6, "Bicyclist": 0.5}
     assert {name: 100 * share[name] for name in stated} == pytest.approx(stated, abs=0.1)
+
+
+@pytest.mark.parametrize("split", [None, "train"])
+def test_a_folder_of_masks_that_is_empty_yet_is_said_to_be(split: str | None, tmp_path: Path) -> None:
+    root = street(tmp_path / "street", {split: 3})
+    for path in (root / "masks").rglob("*.png"):
+        path.unlink()
+    place = "masks/" if split is None else "masks/train/"
+    found = check(root)
+    assert [(each.where, each.what) for each in found] == [(place, "holds no mask, for which 3 pictures wait")]
+    with pytest.raises(UserError, match="holds no mask, for which 3 pictures wait; put a PNG"):
+        open_data(root)
+    shutil.copytree(root / "images", tmp_path / "kinds" / "cars")  # the control: classes of any other names
+    street(tmp_path / "more", {None: 3}, first=7)
+    shutil.copytree(tmp_path / "more" / "images", tmp_path / "kinds" / "roads")
+    assert open_data(tmp_path / "kinds").kind == "images"

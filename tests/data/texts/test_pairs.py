@@ -63,7 +63,7 @@ def test_an_empty_side_is_counted(tmp_path: Path) -> None:
     parallel(tmp_path)
     (tmp_path / "val.en").write_text("a\n\nc\n", encoding="utf-8")
     data = open_data(tmp_path)
-    assert len(data.splits["val"]) == 2 and "1 pairs with an empty side are left out: val.de:2." in data.notes
+    assert len(data.splits["val"]) == 2 and "1 pair with an empty side is left out: val.de:2." in data.notes
 
 
 def test_unequal_files_are_refused(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_bad_lines_are_named(tmp_path: Path, text: str, said: str) -> None:
 
 def test_broken_tags_are_counted_aloud(tmp_path: Path) -> None:
     data = open_data(folder(tmp_path, BIO + "\nJoe O\nDoe I-person\n"))
-    assert "1 sentences break BIO (train.conll:14)" in data.notes[1]
+    assert "1 sentence breaks BIO (train.conll:14)" in data.notes[1]
     assert data.splits["train"][3].tags == ("O", "B-person")
     assert len(open_data(folder(tmp_path, BIO)).notes) == 1  # and none where none is broken
 

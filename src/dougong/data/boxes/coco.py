@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dougong.data.boxes.listing import Box, BoxListing, BoxSample
+from dougong.data.boxes.listing import SIZED, Box, BoxListing, BoxSample
 from dougong.data.boxes.places import Pictures, split_of
 from dougong.data.folders import files_in, subfolders
 from dougong.data.listing import Fault
@@ -43,7 +43,8 @@ def coco_files(path: Path) -> list[tuple[Path, str | None]]:
 
 
 def _is_coco(file: Path) -> bool:
-    """Whether a file's beginning or end has COCO's keys, or its name says so and no list is in it; it may be broken."""
+    """Whether a file's beginning or end has COCO's keys, or its name says so and no list is in it, but for an empty
+    one; it may be broken."""
     try:
         with file.open("rb") as stream:
             head = stream.read(HEAD)
@@ -52,7 +53,7 @@ def _is_coco(file: Path) -> bool:
     except OSError:
         return False
     head = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if NAMED.search(file.name) and not head.startswith(b"["):
+    if NAMED.search(file.name) and (not head.startswith(b"[") or head.split() in ([b"[]"], [b"[", b"]"])):
         return True
     return head.startswith(b"{") and bool(KEYS.search(head) or KEYS.search(tail))
 
@@ -107,7 +108,8 @@ def _list_file(listing: BoxListing, file: Path, split: str | None, root: Path, n
                    "no box")  # fmt: skip
             continue
         left, top, width, height = map(float, sides)
-        boxes[owner].append(Box(at, label, left, top, left + width, top + height, crowd=bool(row.get("iscrowd"))))
+        crowd, written = bool(row.get("iscrowd")), (left, top, width, height)
+        boxes[owner].append(Box(at, label, left, top, left + width, top + height, False, crowd, written, SIZED))
     found = Pictures(root, file, split)
     for number, (name, size) in pictures.items():
         read = functools.partial(read_file, found.path(name))
@@ -129,7 +131,11 @@ def _parsed(file: Path, where: str) -> dict[str, Any]:
     except RecursionError:
         raise UserError(where, "is nested too deeply for COCO", "write it again") from None
     if not isinstance(content, dict):
-        raise UserError(where, "is no COCO file: it holds no object", "write images, annotations and categories")
+        raise UserError(
+            where,
+            f"is no COCO file: it holds {'an empty list' if content == [] else 'no object'}",
+            "write images, annotations and categories",
+        )
     return content
 
 

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dougong.data.boxes.listing import Box, BoxListing, BoxSample
+from dougong.data.boxes.listing import SIZED, Box, BoxListing, BoxSample
 from dougong.data.listing import Fault
 from dougong.data.names import clean, shown
 from dougong.data.parquet import holds_pictures, inside
 from dougong.errors import UserError
+from dougong.figures import many
 
 OBJECTS = ("objects", "annotations", "boxes")
 BOXES = ("bbox", "bboxes", "box", "boxes")
@@ -109,7 +110,7 @@ def _list_file(listing: BoxListing, path: Path, split: str | None, root: Path) -
 
 def _boxes(listing: BoxListing, boxes: list[Any], labels: list[Any], names: list[str] | None, at: str) -> list[Box]:
     if len(boxes) != len(labels):
-        said = f"has {len(boxes)} boxes and {len(labels)} categories"
+        said = f"has {many(len(boxes), 'box')} and {many(len(labels), 'category', 'categories')}"
         listing.faults.append(Fault(at, said, "give each box its category", kind="no box"))
         return []
     found = []
@@ -128,7 +129,8 @@ def _boxes(listing: BoxListing, boxes: list[Any], labels: list[Any], names: list
             said = f"has the unknown category {label!r} (known: {shown(names or [])})"
             listing.faults.append(Fault(place, said, "correct it", kind="unknown category"))
         left, top, width, height = map(float, sides)
-        found.append(Box(place, name or None, left, top, left + width, top + height))
+        written = (left, top, width, height)
+        found.append(Box(place, name or None, left, top, left + width, top + height, written=written, form=SIZED))
     return found
 
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 
 from dougong.data.listing import Fault, Listing, Sample, warning
 
+CORNERS, SIZED, CENTRED = (
+    "left, top, right, bottom", "x, y, width, height", "centre x, centre y, width, height"
+)  # fmt: skip
+"""How files write a box."""
 EMPTY = ""
 """What stands for the class of a picture without objects where pictures are divided by class."""
 
@@ -23,6 +27,8 @@ class Box:
             ``shares`` says so.
         shares: see above.
         crowd: a box around many objects: never learnt from, and no miss where it is not found.
+        written: the numbers as they stand in the file, where they are no corners.
+        form: what they are, in words.
     """
 
     where: str
@@ -33,6 +39,8 @@ class Box:
     bottom: float
     shares: bool = False
     crowd: bool = False
+    written: tuple[float, ...] = ()
+    form: str = CORNERS
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,7 @@ def box_fault(box: Box, size: tuple[int, int] | None) -> Fault | None:
         size: (h, w) of its picture; None where the picture cannot be read.
     """
     numbers = (box.left, box.top, box.right, box.bottom)
-    said = f"box {', '.join(f'{each:g}' for each in numbers)} (left, top, right, bottom)"
+    said = f"box {', '.join(f'{each:g}' for each in box.written or numbers)} ({box.form})"
     mend = "correct it, or take it out"
     if not all(math.isfinite(each) for each in numbers):
         return Fault(box.where, f"{said} holds what is no number", mend, kind="no number")

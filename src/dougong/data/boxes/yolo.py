@@ -6,7 +6,7 @@ import functools
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dougong.data.boxes.listing import Box, BoxListing, BoxSample
+from dougong.data.boxes.listing import CENTRED, CORNERS, Box, BoxListing, BoxSample
 from dougong.data.folders import files_in, is_picture, subfolders, walk
 from dougong.data.listing import Fault
 from dougong.data.names import clean, named_split, shown
@@ -165,13 +165,14 @@ def _boxes(listing: BoxListing, file: Path, where: str) -> list[Box]:
             said = f"is {line.strip()[:40]!r}, not a class and four numbers"
             listing.faults.append(Fault(at, said, "write class, centre x, centre y, width, height", kind="no box"))
             continue
+        written: tuple[float, ...] = ()
         if len(numbers) > 6 and len(numbers) % 2:  # an outline, as for segmentation: its box
             across, down = numbers[1::2], numbers[2::2]
-            sides = (min(across), min(down), max(across), max(down))
+            sides, form = (min(across), min(down), max(across), max(down)), CORNERS
         else:
             x, y, w, h = numbers[1:5]
-            sides = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
-        found.append(Box(at, _label(listing, int(numbers[0]), at), *sides, shares=True))
+            sides, written, form = (x - w / 2, y - h / 2, x + w / 2, y + h / 2), tuple(numbers[1:5]), CENTRED
+        found.append(Box(at, _label(listing, int(numbers[0]), at), *sides, shares=True, written=written, form=form))
     return found
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from dougong.data.interactions.reading import SPLITS, Rows
 from dougong.data.interactions.sequences import starts_of
 from dougong.data.listing import Fault
+from dougong.figures import many
 
 FEWEST = 3
 """Interactions that a user needs to have one in each of train, val and test."""
@@ -82,14 +83,16 @@ def look(rows: Rows) -> dict[str, int]:
     pairs = np.sort(user.astype(np.int64) * (int(item.max(initial=0)) + 1) + item)
     counts["met again"] = int((pairs[1:] == pairs[:-1]).sum())
     if counts["met again"]:
-        what = f"holds {counts['met again']:,} interactions of a user with an item met before"
+        what = f"holds {many(counts['met again'], 'interaction')} of a user with an item met before"
         remedy = "leave them, and set seen=include, where users come back to items; else take them out"
         _whole(rows, "met again", what, remedy)
     counts["users with few"] = _few(rows, user)
     once = int((np.bincount(item, minlength=len(rows.items)) == 1).sum())
     counts["items met once"] = once
     if once:
-        _whole(rows, "items met once", f"holds {once:,} items in one interaction only", "set k_core=5, or leave them")
+        _whole(
+            rows, "items met once", f"holds {many(once, 'item')} in one interaction only", "set k_core=5, or leave them"
+        )
     return counts
 
 
@@ -135,7 +138,11 @@ def _order(rows: Rows, kept: np.ndarray) -> dict[str, int]:
         one &= rows.split[order][1:] == rows.split[order][:-1]
     back = int((one & (time[1:] < time[:-1])).sum())
     if back:
-        what = f"holds {back:,} rows that are earlier than the row of the same user before them"
+        rest = (
+            "is earlier than the row of the same user before it",
+            "are earlier than the row of the same user before them",
+        )
+        what = f"holds {many(back, 'row')} that {rest[back > 1]}"
         _whole(rows, "out of order", what, "nothing: they are sorted by time when they are read")
     order = np.lexsort((np.arange(len(kept)), rows.time[kept], rows.user[kept]))
     user, time = rows.user[kept][order], rows.time[kept][order]
@@ -143,7 +150,7 @@ def _order(rows: Rows, kept: np.ndarray) -> dict[str, int]:
     same = int(alike.sum())
     if same:
         place = rows.where(int(kept[order[1 + int(np.flatnonzero(alike)[0])]]))
-        what = f"holds {same:,} interactions at the same time as another of their user, the first in {place}"
+        what = f"holds {many(same, 'interaction')} at the same time as another of the user, the first in {place}"
         _whole(rows, "equal times", what, "give finer times, if there are; the order of the rows is taken for theirs")
     starts = starts_of(user, len(rows.users))[:-1]
     if len(user) and np.array_equal(time, np.arange(len(user)) - starts[user] + 1):
@@ -157,7 +164,8 @@ def _few(rows: Rows, user: np.ndarray) -> int:
     few = np.flatnonzero((sizes > 0) & (sizes < FEWEST))
     if len(few) and rows.split is None:
         some = ", ".join(str(rows.users[int(each)]) for each in few[:3])
-        what = f"{len(few):,} of {int((sizes > 0).sum()):,} users have fewer than {FEWEST} interactions, as {some}"
+        users = f"{int((sizes > 0).sum()):,} users {'has' if len(few) == 1 else 'have'}"
+        what = f"{len(few):,} of {users} fewer than {FEWEST} interactions, as {some}"
         _whole(rows, "few", what, "nothing: they are learnt from, and not judged by; k_core=5 takes them out")
     return len(few)
 

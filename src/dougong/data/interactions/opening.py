@@ -13,6 +13,7 @@ from dougong.data.interactions.naming import ENDINGS, files_of, looks_so
 from dougong.data.interactions.reading import Rows, read_rows
 from dougong.data.interactions.sequences import InteractionData, by_time, core, leave_one_out
 from dougong.errors import UserError
+from dougong.figures import are, many
 
 LEAVE_ONE_OUT = "leave-one-out"
 REMEDY = f"write --split {LEAVE_ONE_OUT}, or per cent by time, as --split 80/10/10"
@@ -102,17 +103,19 @@ def divided(rows: Rows, name: str, source: str, split: str | None, k_core: int |
     leaks = leaked(rows)
     if leaks.any():
         some = ", ".join(map(rows.where, np.flatnonzero(leaks)[:3].tolist()))
-        notes.append(f"{int(leaks.sum()):,} interactions left out, because a later split holds the same: {some}.")
+        notes.append(f"{many(int(leaks.sum()), 'interaction')} left out, because a later split holds the same: {some}.")
     again = np.zeros(len(rows), bool)
     again[copied(rows)[0]] = True
     if again.any():
-        notes.append(f"{int(again.sum()):,} interactions left out, which are copies of others.")
+        copies = int(again.sum())
+        what = "which is a copy of another" if copies == 1 else "which are copies of others"
+        notes.append(f"{many(copies, 'interaction')} left out, {what}.")
     kept = np.flatnonzero(~(rows.bad | leaks | again))
     if k_core:
         inside = core(rows.user[kept], rows.item[kept], k_core)
         gone = int((~inside).sum())
         kept = kept[inside]
-        notes.append(f"{k_core}-core: {gone:,} of {gone + len(kept):,} interactions are taken out.")
+        notes.append(f"{k_core}-core: {gone:,} of {gone + len(kept):,} interactions {are(gone)} taken out.")
         if not len(kept):
             raise UserError(f"k_core={k_core}", "leaves nothing of the data", "set it lower")
     users, user = _renumbered(rows.users, rows.user[kept])
@@ -166,18 +169,24 @@ def _told(data: InteractionData) -> list[str]:
     sizes = np.bincount(data.user, minlength=len(data.users))
     few = int((sizes < 3).sum())
     if few and data.how.startswith("leave"):
-        notes.append(f"{few:,} of {len(data.users):,} users have fewer than 3 interactions: all of these are train.")
+        notes.append(
+            f"{few:,} of {len(data.users):,} users {'has' if few == 1 else 'have'} fewer than 3 interactions: all of "
+            "these are train."
+        )
     for split in ("val", "test"):
         found = data.context(split)
         if found.lone:
-            notes.append(f"{found.lone:,} interactions of {split} have none before them, and are not asked about.")
+            none = "has none before it, and is" if found.lone == 1 else "have none before them, and are"
+            notes.append(f"{many(found.lone, 'interaction')} of {split} {none} not asked about.")
         if not len(found.places):
             raise UserError(data.source, f"has no user with an item in {split} after another", "give longer histories")
     new = int((data.popularity[data.item[data.code == 2]] == 0).sum())
     if new:
-        notes.append(f"{new:,} of {int((data.code == 2).sum()):,} test items are in no training interaction.")
+        notes.append(f"{new:,} of {int((data.code == 2).sum()):,} test items {are(new)} in no training interaction.")
     if not (data.code == 0).any():
         raise UserError(data.source, "has nothing to train on", "give longer histories, or another split")
+    if np.bincount(data.user[data.code == 0]).max() < 2:
+        raise UserError(data.source, "has no user with two items to learn from", "give longer histories")
     return notes
 
 

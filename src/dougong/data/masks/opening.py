@@ -26,6 +26,7 @@ from dougong.data.masks.pairing import Pair, Pairs, find
 from dougong.data.masks.rows import VOID, MaskData, MaskSplit
 from dougong.data.names import shown
 from dougong.errors import UserError
+from dougong.figures import many
 
 if TYPE_CHECKING:
     import numpy as np
@@ -225,7 +226,7 @@ def said_of(opened: Opened) -> list[str]:
     """What was taken as classes and as none, in words."""
     table = opened.table
     told = f" by {table.told}" if table.told else ", one for each value in the masks"
-    lines = [f"{len(table.learnt)} classes{told}: {shown([table.names[k] for k in table.learnt], 12)}."]
+    lines = [f"{many(len(table.learnt), 'class')}{told}: {shown([table.names[k] for k in table.learnt], 12)}."]
     names = _void_names(opened)
     total = sum(sum(each.counts) for each in opened.seen)
     none = sum(each.counts[-1] for each in opened.seen if each.counts)

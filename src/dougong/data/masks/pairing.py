@@ -15,12 +15,15 @@ from dougong.data.masks.looking import MASK_ENDINGS
 from dougong.data.names import named_split, plain
 from dougong.data.parquet import IMAGE_COLUMNS
 from dougong.data.pictures import read_file
+from dougong.figures import many
 
 IMAGES = ("images", "image", "imgs", "img", "pictures", "jpegimages", "leftimg8bit")
 MASKS = (
     "masks", "mask", "labels", "label", "annotations", "annotation", "annots", "annot", "segmentationclass",
     "segmentation", "segmentations", "gtfine",
 )  # fmt: skip
+SURE = ("masks", "mask", "segmentationclass", "segmentation", "segmentations")
+"""Names of folders that are for masks and nothing else, though none may lie there yet."""
 ENDS = re.compile(
     r"(_leftImg8bit|_gtFine_label(Train)?Ids|_label(Train)?Ids|_segmentation|_seg|_masks?|_labels?|_gt|_L)$"
 )
@@ -88,7 +91,8 @@ def sides(root: Path) -> list[tuple[Path, Path, str | None]]:
                 found.append((folder, beside, split))
     order = ("train", "val", "test", None)
     found.sort(key=lambda each: order.index(each[2]))
-    return found if any(_has_masks(masks) for _, masks, _ in found) else []
+    held = any(_has_masks(masks) for _, masks, _ in found)
+    return found if held or any(_waits(*each[:2]) for each in found) else []
 
 
 def _first(names: dict[str, Path], wanted: tuple[str, ...]) -> Path | None:
@@ -99,10 +103,21 @@ def _has_masks(folder: Path) -> bool:
     return folder.is_dir() and any(path.suffix.lower() in MASK_ENDINGS for path in walk(folder))
 
 
+def _waits(pictures: Path, masks: Path) -> bool:
+    """Whether pictures lie beside a folder that is for their masks, and empty."""
+    named = masks.name.lower() in SURE or masks.parent.name.lower() in SURE
+    return named and masks.is_dir() and not any(walk(masks)) and any(map(is_picture, walk(pictures)))
+
+
 def pair_folders(root: Path) -> Pairs:
     """Every picture with the mask of its name; what has no counterpart is a fault."""
     found = Pairs(root.resolve().name, root)
     for pictures, masks, split in sides(root):
+        if _waits(pictures, masks):
+            waiting = many(sum(map(is_picture, walk(pictures))), "picture waits", "pictures wait")
+            where, said = f"{masks.relative_to(root).as_posix()}/", f"holds no mask, for which {waiting}"
+            found.faults.append(Fault(where, said, "put a PNG of each picture's name there"))
+            continue
         listed = _listed(root, pictures, masks)
         by_key: dict[str, list[Path]] = {}
         for path in walk(masks) if masks.is_dir() else ():

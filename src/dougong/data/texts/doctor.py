@@ -25,6 +25,7 @@ from dougong.data.texts.opened import OpenedSheet
 from dougong.data.texts.sheets import Sheet
 from dougong.data.texts.whole import copies, whole_faults
 from dougong.errors import UserError
+from dougong.figures import many
 
 LISTED = 1000
 """Faults of one kind that are listed; those beyond are counted."""
@@ -179,7 +180,7 @@ class _Looking:
         self.found.rows += rows
         if sum(alone) and isinstance(sheet, PairSheet):
             both = rows - sum(alone)
-            what = f"has {both + alone[0]} lines, {sheet.other.name} {both + alone[1]}"
+            what = f"has {many(both + alone[0], 'line')}, {sheet.other.name} {both + alone[1]}"
             remedy = "line k of one must be line k of the other; look where they part"
             self.found.add(Fault(sheet.path.name, what, remedy, kind="unequal files"))
         if not rows:

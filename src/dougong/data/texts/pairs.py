@@ -13,6 +13,7 @@ from dougong.data.texts.plain import lines_of
 from dougong.data.texts.rows import TextData, TextRow, TextSplit, key_of
 from dougong.data.texts.tables import known_column, place_of, read_table
 from dougong.errors import UserError
+from dougong.figures import are, many
 
 Sides = list[tuple[Path, Path, str | None]]
 """Source file, target file, split."""
@@ -71,7 +72,7 @@ def read_parallel(
         first, second = lines_of(sides[read]), lines_of(sides[written])
         if len(first) != len(second):
             raise UserError(
-                sides[read].name, f"has {len(first)} lines, {sides[written].name} {len(second)}",
+                sides[read].name, f"has {many(len(first), 'line')}, {sides[written].name} {len(second)}",
                 "line k of one must be line k of the other",
             )  # fmt: skip
         for number, pair in enumerate(zip(first, second, strict=True), 1):
@@ -123,7 +124,7 @@ def _made(
     split: str | None, seed: int, notes: list[str],
 ) -> TextData:  # fmt: skip
     if empty:
-        notes.append(f"{len(empty)} pairs with an empty side are left out: {shown(empty, 3)}.")
+        notes.append(f"{many(len(empty), 'pair')} with an empty side {are(len(empty))} left out: {shown(empty, 3)}.")
     if not rows:
         raise UserError(source, "holds no pair of texts", "give a text and its translation in each row")
     parts, how = divided(rows, split, seed, notes, source, "pair")

@@ -15,6 +15,7 @@ from dougong.data.texts.plain import lines_of
 from dougong.data.texts.rows import TextData, TextRow, TextSplit, key_of
 from dougong.data.texts.tables import known_column, place_of, read_table
 from dougong.errors import UserError
+from dougong.figures import are, many
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,7 +84,8 @@ def read_sentences(
     where = ", ".join(f"{key}: column {value!r}" for key, value in columns.items()) or "a line each"
     notes = [f"{what}, {where}."]
     if empty:
-        notes.append(f"{len(empty)} rows without a text, or with an empty side, are left out: {shown(empty, 3)}.")
+        lost = many(len(empty), "row")
+        notes.append(f"{lost} without a text, or with an empty side, {are(len(empty))} left out: {shown(empty, 3)}.")
     parts, how = divided(rows, split, seed, notes, said, "text" if len(rows[0][0].texts) == 1 else "pair")
     splits = {key: TextSplit.of(part) for key, part in parts.items()}
     return TextData(name, said, "sentences", (), False, splits, columns, how, seed, notes)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dougong.data.names import LABEL_COLUMNS, clean
 from dougong.data.texts.features import class_names, features_of
 from dougong.errors import UserError
+from dougong.figures import many
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -159,7 +160,7 @@ def said_aloud(rows: int, given: int, none: int, classes: Sequence[str], several
     if several:
         if len(classes) < 2:
             raise UserError(source, f"has {len(classes)} label, which is nothing to choose from", "give two or more")
-        rest = f"; {none} texts have none" if none else ""
+        rest = f"; {many(none, 'text has', 'texts have')} none" if none else ""
         return [f"A text may have several of {len(classes)} labels, {given / max(1, rows):.2g} on average{rest}."]
     for sign in SIGNS:
         parts = {part.strip() for name in classes for part in name.split(sign)}

@@ -13,6 +13,7 @@ from typing import Any
 from dougong.data.listing import Fault
 from dougong.data.names import clean, plain
 from dougong.data.texts.decoding import Encoded, look_at
+from dougong.figures import many
 
 SAID = 40
 """Characters of a cell that a message repeats."""
@@ -111,7 +112,7 @@ def encoding_faults(name: str, encoded: Encoded) -> list[Fault]:
     if encoded.binary:
         return [Fault(name, "is full of zero bytes, so it is no text", "fetch it again, or take it out", kind="binary")]
     if encoded.wrong and not encoded.mixed:
-        what = f"is not UTF-8 but, as it seems, {encoded.name}: {encoded.wrong_count} lines"
+        what = f"is not UTF-8 but, as it seems, {encoded.name}: {many(encoded.wrong_count, 'line')}"
         remedy = "save it as UTF-8, as dougong check --fix does"
         return [Fault(f"{name}:{encoded.wrong[0]}", what, remedy, kind="encoding", fix="change")]
     if encoded.codec != "utf-8" and not encoded.mixed:

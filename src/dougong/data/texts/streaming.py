@@ -28,6 +28,7 @@ from dougong.data.texts.tables import (
     unread,
 )
 from dougong.errors import UserError
+from dougong.figures import are, many
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,10 +105,12 @@ def _data(
         raise UserError(source, "holds no text", "give files with something in them")
     if facts["empty"]:
         places = shown(facts["places"], 3) + (" ..." if facts["empty"] > 3 else "")
-        notes.append(f"{facts['empty']} rows without a text are left out: {places}.")
+        notes.append(f"{many(facts['empty'], 'row')} without a text {are(facts['empty'])} left out: {places}.")
     keys, given = _keys(store)
     parts, found = divided_by_hash(keys, given, split, seed, notes, source)
-    notes.append(f"{len(store):,} rows are read from {caching.cache_folder()} one by one, not held in memory.")
+    notes.append(
+        f"{many(len(store), 'row is', 'rows are')} read from {caching.cache_folder()} one by one, not held in memory."
+    )
     learnt = max(1, -(-facts["characters"] // LEARNT))
     numbers = {each: number for number, each in enumerate(classes)}
     splits = {each: StoredSplit(store, rows, numbers, learnt) for each, rows in parts.items()}

@@ -15,6 +15,7 @@ from dougong.data.texts.rows import TextData, TextRow, TextSplit, key_of
 from dougong.data.texts.several import is_list, names_of, said_aloud, with_lists
 from dougong.data.texts.strict import explained, refuse_broken
 from dougong.errors import UserError
+from dougong.figures import are, many
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,7 +77,9 @@ def read_tables(
     empty: list[str] = []
     for path, part, table in tables:
         cells += cells_of(table, path, part, chosen, empty)
-    notes = [f"{len(empty)} rows without a text are left out: {shown(empty, 3)}."] if empty else []
+    notes = (
+        [f"{many(len(empty), 'row')} without a text {are(len(empty))} left out: {shown(empty, 3)}."] if empty else []
+    )
     found = {label for cell in cells for label in cell[1]}
     classes = declared or in_order(found, class_names(features_of(tables[0][2].schema).get(chosen["label"])))
     rows = [

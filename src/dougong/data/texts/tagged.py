@@ -15,6 +15,7 @@ from dougong.data.texts.plain import lines_of
 from dougong.data.texts.rows import TextData, TextRow, TextSplit, key_of
 from dougong.data.texts.tables import place_of, read_table
 from dougong.errors import UserError
+from dougong.figures import many
 
 ENDINGS = (".conll", ".iob", ".iob2", ".bio", ".iobes", ".bioes", ".bilou", ".bmes")
 Sentence = tuple[list[str], list[str], str]
@@ -61,7 +62,8 @@ def read_tagged(
     odd = [where for (_, tags, where), _ in found if broken(tags, scheme)]
     if odd:
         notes.append(
-            f"{len(odd)} sentences break {scheme} ({shown(odd, 3)}): an entity that nothing began begins where it is."
+            f"{many(len(odd), 'sentence breaks', 'sentences break')} {scheme} ({shown(odd, 3)}): an entity that "
+            "nothing began begins where it is."
         )
     rows = [
         (TextRow(tuple(words), (), tuple(to_bio(tags)), where, key_of(words)), part)
@@ -92,7 +94,7 @@ def table_sentences(path: Path) -> tuple[dict[str, str], list[Sentence]]:
         place = place_of(path, number)
         said, marks = said or [], marks or []
         if len(said) != len(marks):
-            raise UserError(place, f"has {len(said)} words and {len(marks)} tags", "give a tag a word")
+            raise UserError(place, f"has {many(len(said), 'word')} and {many(len(marks), 'tag')}", "give a tag a word")
         if None in said or None in marks:
             raise UserError(place, "has an empty word or tag", "fill it in, or take the row out")
         if names is not None and not all(0 <= mark < len(names) for mark in marks):
@@ -129,7 +131,7 @@ def sentences(path: Path) -> list[Sentence]:
             )
         wide = wide or len(cells)
         if len(cells) != wide:
-            what = f"has {len(cells)} columns, the lines before {wide}: {line.strip()[:30]!r}"
+            what = f"has {many(len(cells), 'column')}, the lines before {wide}: {line.strip()[:30]!r}"
             raise UserError(f"{path.name}:{number}", what, "write as many in each line")
         begun = begun if words else number
         words.append(cells[0].strip())

@@ -8,6 +8,7 @@ from dougong.explain.capture import capture, choose, reproduction, stages
 from dougong.explain.explanation import Map
 from dougong.explain.finding import Ask, Finding
 from dougong.explain.subject import Subject
+from dougong.figures import many
 
 
 def attention(subject: Subject, ask: Ask) -> Finding:
@@ -25,7 +26,7 @@ def attention(subject: Subject, ask: Ask) -> Finding:
     stage_of = stages(layers)
     several = not subject.one_grid and stage_of[-1] > 0
     chosen = last_of_each(stage_of) if several and subject.reads_all else [-1]
-    indices = choose(chosen if ask.layers is None else ask.layers, len(layers), "layers", "attention layers")
+    indices = choose(chosen if ask.layers is None else ask.layers, len(layers), "layers", "attention layer")
     grids = [layers[index].grids for index in indices]
     units = subject.patches() if subject.one_grid else subject.keys([each for each in grids if each is not None])
     readout = subject.readout(grids[0])
@@ -33,8 +34,8 @@ def attention(subject: Subject, ask: Ask) -> Finding:
     for index in indices:
         layer = layers[index]
         wanted = ask.rows if ask.rows is not None else subject.readout(layer.grids)
-        rows = choose(wanted, layer.x.shape[1], "rows", "positions")
-        heads = choose(ask.heads, layer.attention.n_heads, "heads", "heads")
+        rows = choose(wanted, layer.x.shape[1], "rows", "position")
+        heads = choose(ask.heads, layer.attention.n_heads, "heads", "head")
         weights = layer.weights(rows=rows)
         errors.append(layer.error(weights, rows))
         seen = subject.gather(units, weights[heads].double().cpu().numpy(), layer.grids)
@@ -49,7 +50,7 @@ def attention(subject: Subject, ask: Ask) -> Finding:
     scores = np.mean(total, 0)
     looks = origin(ask.rows, readout, subject.place, subject.cross or subject.looker)
     stages_read = len({stage_of[index] for index in indices})
-    mean = f"mean of {stages_read} stages" if stages_read > 1 else f"mean of {len(maps)} map{'s' * (len(maps) > 1)}"
+    mean = f"mean of {stages_read} stages" if stages_read > 1 else f"mean of {many(len(maps), 'map')}"
     return Finding(
         units=units,
         scores=scores,

@@ -38,13 +38,13 @@ def rollout(subject: Subject, ask: Ask) -> Finding:
     for layer in layers:
         weights = layer.weights()
         errors.append(layer.error(weights))
-        mean = weights[choose(ask.heads, len(weights), "heads", "heads")].double().mean(0)
+        mean = weights[choose(ask.heads, len(weights), "heads", "head")].double().mean(0)
         mixed = 0.5 * mean + 0.5 * torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
         mixed = mixed / mixed.sum(-1, keepdim=True)
         flow = mixed if flow is None else mixed @ flow
     assert flow is not None
     readout = subject.readout()
-    rows = choose(ask.rows if ask.rows is not None else readout, len(flow), "rows", "positions")
+    rows = choose(ask.rows if ask.rows is not None else readout, len(flow), "rows", "position")
     seen = flow[rows].mean(0).cpu().numpy()
     units = subject.patches()
     scores: np.ndarray = subject.gather(units, seen)

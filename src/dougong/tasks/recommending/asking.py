@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from dougong.errors import UserError
+from dougong.figures import are, many
 
 if TYPE_CHECKING:
     from dougong.data.interactions import InteractionData
@@ -90,7 +91,11 @@ class Catalogue:
         if not kept.any():
             raise UserError(data.source, "holds none of the items that the model knows", "give data of the same items")
         gone = int((~kept).sum())
-        notes = [f"{gone:,} interactions with items that the model does not know are left out"] if gone else []
+        notes = (
+            [f"{many(gone, 'interaction')} with items that the model does not know {are(gone)} left out"]
+            if gone
+            else []
+        )
         fields = {key: getattr(data, key)[kept] for key in ("user", "code", "file", "line")}
         time = None if data.time is None else data.time[kept]
         same = replace(data, items=pa.array(self.names), item=item[kept], time=time, **fields)
