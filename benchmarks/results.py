@@ -12,12 +12,14 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import bars
 import goals
 import sections
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 PICTURE = "img/roofline.svg"
+BARS = "img/where-the-time-goes.svg"
 
 WORDS: dict[str, dict[str, str]] = {
     "en": {
@@ -197,6 +199,7 @@ def main() -> None:
     file = HERE / "results" / "speed.json"
     results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     goals.roofline(results.get("limits", {}), DOCS / PICTURE)
+    bars.bars(results.get("profiles", {}), DOCS / BARS)
     sections.fill(DOCS, results)
     for language, folder in (("en", DOCS), ("zh", DOCS / "zh")):
         (folder / "results.md").write_text(page(WORDS[language], language), encoding="utf-8")

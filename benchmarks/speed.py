@@ -15,7 +15,7 @@ from pathlib import Path
 ALL = (
     "limits", "decoding", "encoding", "seeing", "opening", "long_texts", "startup", "cost_speed", "cost_band",
     "train_step", "loop_overhead", "tokenizing", "loading", "generating", "fine_tuning", "language_step", "streaming",
-    "segmenting", "detecting", "recommending", "speculating", "on_gpu", "perplexity",
+    "segmenting", "detecting", "recommending", "speculating", "on_gpu", "perplexity", "profiles",
 )  # fmt: skip
 
 

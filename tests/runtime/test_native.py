@@ -86,6 +86,18 @@ def test_a_captured_step_equals_the_one_through_the_modules(name: str) -> None:
         assert_different(found[:, 1], right[:, 0])
 
 
+def test_a_step_can_be_timed_operation_by_operation() -> None:
+    ours, theirs = writer_of("llama"), slow(writer_of("llama"))
+    theirs.model.load_state_dict(ours.model.state_dict())
+    with torch.inference_mode():
+        ours.begin(PROMPTS, 4), theirs.begin(PROMPTS, 4)
+        ours.step(torch.tensor([1, 5, 9])), theirs.step(torch.tensor([1, 5, 9]))
+        assert ours.captured is not None
+        found, seconds = ours.captured.timed(torch.tensor([[2], [6], [7]]), ours.cache)
+        assert_equal_to_rounding(found[:, -1], theirs.step(torch.tensor([2, 6, 7])))
+    assert len(seconds) == len(ours.captured.ops) and all(each > 0 for each in seconds)
+
+
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_a_captured_step_in_bfloat16_is_nearer_to_the_truth_than_the_modules(name: str) -> None:
     """It keeps what flows between layers in float32."""

@@ -6,6 +6,7 @@ goes on as it did, through its modules. Nothing is decided by a model's name.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -136,6 +137,14 @@ class Captured:
             tokens: of each row.
             cache: which has read the prompts; it grows by L.
         """
+        return self._step(tokens, cache, len(self.program))[0]
+
+    def timed(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, list[float]]:
+        """As `step`, one operation after another, and the seconds of each of ``ops``: what a step is made of."""
+        return self._step(tokens, cache, 1)
+
+    def _step(self, tokens: Tensor, cache: Cache, at_once: int) -> tuple[Tensor, list[float]]:
+        """The scores, and the seconds of each run of so many operations."""
         batch, length = tokens.shape
         threads = torch.get_num_threads()
         self._fit(batch * length)
@@ -170,13 +179,18 @@ class Captured:
             batch, length, cache.length, tokens.data_ptr(), 0 if starts is None else starts.data_ptr(),
             self.table.ctypes.data, self.memories.ctypes.data, scratch.data_ptr(), longest,
         )  # fmt: skip
-        self.native.run(self.program.ctypes.data, len(self.program), self.state.ctypes.data, threads)
+        seconds = []
+        for first in range(0, len(self.program), at_once):
+            begun = time.perf_counter()
+            some = self.program[first : first + at_once]
+            self.native.run(some.ctypes.data, len(some), self.state.ctypes.data, threads)
+            seconds.append(time.perf_counter() - begun)
         for part, buffer in self.recurrences:
             both = zip(self._states(buffer, batch), cache.state(part) or (), strict=False)
             cache.leave(part, tuple(torch.empty_like(state).copy_(space[None]) for space, state in both))
         cache.advance(length)
         found = self.spaces[self.scores.number][: batch * length * self.scores.width]
-        return found.view(batch, length, self.scores.width).clone()
+        return found.view(batch, length, self.scores.width).clone(), seconds
 
     def takes(self, cache: Cache, length: int) -> bool:
         """Whether a step of ``length`` new tokens can go on from the cache."""
