@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +141,28 @@ def test_curves_of_small_probabilities_are_seen(highest: float, lowest: float, e
 
     line = np.array([highest, (highest + lowest) / 2, lowest])
     assert Curves(np.linspace(0, 1, 3), line, line, np.stack((line, line))).ends == pytest.approx(ends)
+
+
+@pytest.mark.parametrize("method", ["occlusion", "integrated-gradients"])
+def test_what_needs_no_gradient_runs_by_the_fast_convolutions(
+    method: str, resnet: nn.Module, digits: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checks of every method, and occlusion itself; what they find is what the plain model says."""
+    from dougong.explain import checks
+    from dougong.explain.methods import occlusion
+    from dougong.runtime.convolving import FastConvolutions
+
+    entered = []
+    enter = FastConvolutions.__enter__
+    monkeypatch.setattr(FastConvolutions, "__enter__", lambda self: (entered.append(1), enter(self))[1])
+    fast = dg.explain(resnet, digits[0][3], method=method)
+    assert len(entered) >= (1 if method != "occlusion" else 2)
+    for module in (checks, sys.modules[occlusion.__module__]):
+        monkeypatch.setattr(module, "FastPictures", lambda _: nullcontext())
+    count = len(entered)
+    plain = dg.explain(resnet, digits[0][3], method=method)
+    assert len(entered) == count  # the control
+    assert np.allclose(fast.scores, plain.scores, atol=1e-4 * np.abs(plain.scores).max())
+    assert fast.curves is not None and plain.curves is not None
+    assert np.allclose(fast.curves.most, plain.curves.most, atol=1e-3)
+    assert not any("forward" in vars(part) for part in resnet.modules())

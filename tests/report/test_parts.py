@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -133,3 +135,27 @@ def test_tabs() -> None:
 def test_thumbnails() -> None:
     assert thumbnail(np.zeros((8, 8, 3), np.uint8)).shape == (8, 8, 3)
     assert thumbnail(np.zeros((400, 200, 3), np.uint8)).shape == (160, 80, 3)
+
+
+@pytest.mark.parametrize("write", [lambda value: f"{value:.6g}", lambda value: f"{value:,.2f}"], ids=["short", "long"])
+def test_ticks_run_into_nothing(write: Callable[[float], str]) -> None:
+    """A letter is about 7 pixels wide; the axis's own label stands upright, 8 pixels to either side of x = 14."""
+    x = [float(value) for value in range(0, 2_000_001, 100_000)]
+    chart = line_chart(
+        [Line("a", x, [1e6 + each for each in x], 0)], Axis("x", write=write), Axis("y", write=write), ""
+    )
+    at = [
+        (float(x), float(y), text)
+        for x, y, text in re.findall(r'<text x="([^"]+)" y="([^"]+)" class="end">([^<]+)', chart)
+    ]
+    assert len(at) >= 4 and all(x - 7 * len(text) >= 22 for x, _, text in at)
+    below = re.findall(r'<text x="([^"]+)" y="[^"]+" class="mid">([^<]+)', chart)
+    spans = [(float(x) - 3.5 * len(text), float(x) + 3.5 * len(text)) for x, text in below]
+    assert len(spans) >= 2 and all(b[0] - a[1] > 3 for a, b in itertools.pairwise(spans))
+    assert spans[-1][1] <= WIDTH + 2
+
+
+def test_places_break_between_folders_alone() -> None:
+    drawn = table(["text", "where"], [["a/b", "reviews/spring/train-1.csv:12"]], left=(1,))
+    assert 'class="left place">reviews/<wbr>spring/<wbr>train-1.csv:12<' in drawn and "<td>a/b</td>" in drawn
+    assert Page(drawn).text.endswith("train-1.csv:12")

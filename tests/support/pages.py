@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 CHROMIUM = Path("/usr/bin/chromium")
-EMPTY = {"meta", "link", "img", "br", "input", "hr"}
+EMPTY = {"meta", "link", "img", "br", "wbr", "input", "hr"}
 
 
 class Page(HTMLParser):

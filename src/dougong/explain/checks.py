@@ -14,6 +14,7 @@ from dougong.explain.explanation import Check, Curves, Units
 from dougong.explain.finding import Ask, Finding
 from dougong.explain.subject import Subject, evaluation
 from dougong.parts.embeddings import TokenEmbedding
+from dougong.runtime.convolving import FastPictures
 
 ORDERS = 19
 """With 19 random orders, an order that is no better than chance is below all of them once in 20 times."""
@@ -41,9 +42,10 @@ def deletion(subject: Subject, units: Units, scores: np.ndarray, seed: int = 0) 
     orders = np.stack([most, most[::-1], *(generator.permutation(count) for _ in range(ORDERS))])
     ranks = np.argsort(orders, 1)
     probabilities = np.empty((len(orders), len(amounts)))
-    for column, amount in enumerate(amounts):  # a column at a time keeps memory small
-        removed = torch.from_numpy(ranks < amount)
-        probabilities[:, column] = subject.probability(subject.without(units, removed)).double().cpu().numpy()
+    with FastPictures(subject.model):
+        for column, amount in enumerate(amounts):  # a column at a time keeps memory small
+            removed = torch.from_numpy(ranks < amount)
+            probabilities[:, column] = subject.probability(subject.without(units, removed)).double().cpu().numpy()
     removed_share = amounts / count
     areas = np.asarray(np.trapezoid(probabilities, removed_share, axis=1))
     random, below = areas[2:], int((areas[0] < areas[2:]).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from html import escape
 
 WIDTH, HEIGHT = 560, 330
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 46
+LETTER = 7.0
+"""Pixels of a letter or digit of a tick, at most."""
 SHAPES = ("circle", "square", "triangle", "diamond", "cross", "star")
 Points = Sequence[float]
 
@@ -99,6 +102,9 @@ class Frame:
     def __init__(self, x: Axis, y: Axis, xs: Points, ys: Points, x_pad: float = 0.0) -> None:
         self.x, self.y = x, y
         self.x_ends, self.y_ends = x.ends(xs, x_pad), y.ends(ys)
+        self.marks = [(value, y.write(value)) for value in ticks(*self.y_ends, y.log)]
+        longest = max((len(text) for _, text in self.marks), default=0)
+        self.left = max(LEFT, round(28 + LETTER * longest))  # beside the axis's label, which stands upright
 
     @staticmethod
     def _share(value: float, ends: tuple[float, float], log: bool) -> float:
@@ -108,7 +114,7 @@ class Frame:
 
     def across(self, value: float) -> float:
         """x in pixels."""
-        return round(LEFT + self._share(value, self.x_ends, self.x.log) * (WIDTH - LEFT - RIGHT), 1)
+        return round(self.left + self._share(value, self.x_ends, self.x.log) * (WIDTH - self.left - RIGHT), 1)
 
     def down(self, value: float) -> float:
         """y in pixels."""
@@ -120,18 +126,32 @@ class Frame:
         pairs = [(a, b) for a, b in zip(xs, ys, strict=True) if math.isfinite(a) and math.isfinite(b)]
         return " ".join(f"{'L' if at else 'M'}{self.across(a)} {self.down(b)}" for at, (a, b) in enumerate(pairs))
 
+    def below(self) -> list[tuple[float, str]]:
+        """The ticks of x with their texts: every second, or fewer, where they would run into one another."""
+        found = [(value, self.x.write(value)) for value in ticks(*self.x_ends, self.x.log)]
+        for step in range(1, len(found) + 1):
+            some = found[::step]
+            room = [
+                self.across(b) - self.across(a) - LETTER * (len(one) + len(next_)) / 2
+                for (a, one), (b, next_) in itertools.pairwise(some)
+            ]
+            if all(each >= LETTER for each in room):
+                return some
+        return found[:1]
+
     def wrap(self, inside: str, label: str) -> str:
         """The whole chart, with axes, grid and what it shows in words for those who cannot see it."""
         parts = []
-        for value in ticks(*self.x_ends, self.x.log):
+        for value, text in self.below():
             at = self.across(value)
             parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-            parts.append(f'<text x="{at}" y="{HEIGHT - BOTTOM + 16}" class="mid">{escape(self.x.write(value))}</text>')
-        for value in ticks(*self.y_ends, self.y.log):
+            inner = min(at, WIDTH - LETTER * len(text) / 2)  # the last one stays in the picture
+            parts.append(f'<text x="{inner:g}" y="{HEIGHT - BOTTOM + 16}" class="mid">{escape(text)}</text>')
+        for value, text in self.marks:
             at = self.down(value)
-            parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at}" y2="{at}"/>')
-            parts.append(f'<text x="{LEFT - 6}" y="{at + 4}" class="end">{escape(self.y.write(value))}</text>')
-        middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
+            parts.append(f'<line class="grid" x1="{self.left}" x2="{WIDTH - RIGHT}" y1="{at}" y2="{at}"/>')
+            parts.append(f'<text x="{self.left - 6}" y="{at + 4}" class="end">{escape(text)}</text>')
+        middle_x, middle_y = (self.left + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
         parts.append(f'<text x="{middle_x}" y="{HEIGHT - 8}" class="mid label">{escape(self.x.label)}</text>')
         parts.append(
             f'<text transform="translate(14 {middle_y}) rotate(-90)" class="mid label">{escape(self.y.label)}</text>'

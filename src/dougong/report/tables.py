@@ -10,6 +10,8 @@ import numpy as np
 
 MOST_CLASSES = 20
 """A confusion matrix of more classes than this is no longer readable; its largest entries are listed instead."""
+PLACE = "where"
+"""The heading of a column of files and rows."""
 MOST_TABS = 12
 """As many as the style sheet knows."""
 
@@ -39,7 +41,10 @@ def table(
         cells = []
         for at, cell in enumerate(row):
             kind = ' class="best"' if (best or {}).get(at) == number else kinds.get(at, "")
-            cells.append(f"<td{kind}>{escape(str(cell))}</td>")
+            said = escape(str(cell))
+            if headers[at] == PLACE:  # a path breaks between folders, and not within a name
+                kind, said = ' class="left place"', said.replace("/", "/<wbr>")
+            cells.append(f"<td{kind}>{said}</td>")
         mark = ' class="total"' if total and number == len(lines) - 1 else ""
         body.append(f"<tr{mark}>{''.join(cells)}</tr>")
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
