@@ -114,8 +114,10 @@ def _worst(task: Any, metrics: Any) -> str:
         ]
         said = f'AP {scores[number]:.1%} <span class="faint">{escape(split.where(number))}</span>'
         figures.append(f'<p>{said}</p><div class="pictures wide">{"".join(pair)}</div>')
+    every = len(order) == len(scores)
+    which = "All test pictures, the worst first" if every else f"The {len(order)} worst of {len(scores)} test pictures"
     note = (
-        f'<p class="note">The {len(order)} of {len(scores)} test pictures with the lowest AP of their own. Shown are '
-        f"boxes with a probability of at least {SURE:.0%}. Look at them first for objects that nobody has boxed.</p>"
+        f'<p class="note">{which}, by their own AP. Shown are boxes with a probability of at least {SURE:.0%}. Look at '
+        "them first for objects that nobody has boxed.</p>"
     )
     return note + "".join(figures)

@@ -123,5 +123,6 @@ def cost_plots(comparison: Any) -> str:
         chart = dot_chart(dots, x, y, f"{comparison.metric} by {words}")
         panes[f"by {name}"] = f'<div class="half">{chart}</div>'
     better = "higher" if comparison.higher_is_better else "lower"
-    note = f"Further left is cheaper, {better} is better. Bars are the 95 % intervals over seeds."
+    note = f"Further left is cheaper, {better} is better."
+    note += " Bars are the 95 % intervals over seeds." if len(comparison.seeds) > 1 else ""
     return tabs("costs", panes) + f'<p class="note">{note}</p>'
