@@ -121,3 +121,54 @@ def test_joining_aligns_the_ends() -> None:
     assert whole.keys[:, 0, :5, 0].tolist() == [[0, 0, 10, 11, 12]] * 2 + [[20, 21, 22, 23, 24]]
     assert whole.values[2, 0, :5, 0].tolist() == [-20, -21, -22, -23, -24] and whole.keys.shape[2] == 7
     assert windowed.keys[:, 0, : windowed.used, 0].tolist() == [[11, 12]] * 2 + [[23, 24]]
+
+
+@pytest.mark.parametrize("spare", [0, 3])
+@pytest.mark.parametrize("name", WRITERS.values(), ids=list(WRITERS))
+def test_places_of_rows_that_left_are_used_again(name: str, spare: int) -> None:
+    """Nothing but the row that changes its place and the new ones is copied, until all columns are full."""
+    model = shake(built(name)).eval()
+    writer = Writer(model, start=0)
+    writer.spare = spare
+    waiting = [[1, 2], [7], [9, 4], [6, 6, 1], [5]]
+    texts, written = [list(prompt) for prompt in PROMPTS], [[] for _ in PROMPTS]  # type: list[list[int]], Any
+    alive = [0, 1, 2]
+    with torch.inference_mode():
+        scores = writer.begin(PROMPTS, 7)
+        buffers = [kept.keys.data_ptr() for kept in writer.cache._layers.values()]
+        for step in range(11):
+            for place, row in enumerate(alive):
+                text = ([texts[row]], [[0, *written[row]]]) if writer.reads else ([[*texts[row], *written[row]]],)
+                assert_equal_to_rounding(scores[place], model(*map(torch.tensor, text)).logits[0, -1])
+            order = {1: [2, 1], 3: [0, 2], 4: [2, 1], 8: [0, 2], 9: [2, 1]}.get(step)
+            if order is not None:  # one leaves, and the last takes its place
+                writer.settle(order)
+                alive = [alive[place] for place in order]
+            for row in alive:
+                written[row].append((row + step) % 10)
+            scores = writer.step(torch.tensor([written[row][-1] for row in alive]))
+            if len(alive) < 3:
+                scores = torch.cat((scores, writer.join([waiting[0]], 6)))
+                texts.append(waiting.pop(0))
+                written.append([])
+                alive.append(len(texts) - 1)
+        if not writer.reads:
+            assert [kept.keys.data_ptr() for kept in writer.cache._layers.values()] == buffers
+    assert not waiting
+
+
+def test_rows_that_settle_keep_their_places_or_come_from_behind() -> None:
+    cache, layer = Cache(4), nn.Identity()
+    keys = torch.arange(4.0)[:, None, None, None].expand(4, 1, 2, 1)
+    cache.extend(layer, keys, -keys)
+    cache.advance(2)
+    kept = cache.known(layer)
+    assert kept is not None
+    with pytest.raises(ValueError, match="do not keep their places"):
+        cache.settle([1, 0, 2])
+    before = kept.keys.data_ptr()
+    cache.settle([0, 3, 2])
+    assert kept.keys[:, 0, :2, 0].tolist() == [[0, 0], [3, 3], [2, 2]] and kept.keys.data_ptr() == before
+    assert kept.values[:, 0, 1, 0].tolist() == [0, -3, -2]
+    cache.reorder(torch.tensor([2, 0]))
+    assert kept.keys[:, 0, 0, 0].tolist() == [2, 0] and kept.keys.data_ptr() != before  # a control

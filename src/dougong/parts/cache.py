@@ -23,10 +23,12 @@ class Cache:
         max_length: tokens that fit.
         whole: layers that look back over a window keep everything all the same, so that a beginning of the text can be
             taken from it (`first`), and any number of tokens taken back (`rewind`).
+        spare: columns beside those, in which nothing stands any more when rows come and go: the more, the more seldom
+            all are moved to the front.
     """
 
-    def __init__(self, max_length: int, whole: bool = False) -> None:
-        self.max_length, self.whole = max_length, whole
+    def __init__(self, max_length: int, whole: bool = False, spare: int = 0) -> None:
+        self.max_length, self.whole, self.spare = max_length, whole, spare
         self.length = 0
         self.starts: Tensor | None = None  # (B,), None when all begin in column 0
         self.memory_lengths: Tensor | None = None  # (B,) real tokens of what cross-attention reads, None when all are
@@ -47,7 +49,7 @@ class Cache:
             ValueError: more than ``max_length`` tokens.
         """
         end = self.length + key.shape[2]
-        if end > self.max_length:
+        if end > self.max_length + self.spare:
             raise ValueError(f"the cache holds {self.max_length} tokens and {end} are needed; make it longer")
         if layer not in self._layers:
             self._layers[layer] = Kept(key, value, self._room(reach), reach)
@@ -55,7 +57,8 @@ class Cache:
 
     def _room(self, reach: int | None) -> int:
         """Columns of a layer's buffer."""
-        return self.max_length if reach is None or self.whole else min(self.max_length, 2 * (reach + 1))
+        columns = self.max_length + self.spare
+        return columns if reach is None or self.whole else min(columns, 2 * (reach + 1))
 
     def known(self, layer: nn.Module) -> Kept | None:
         """What a layer has kept so far; None before it first wrote."""
@@ -98,6 +101,38 @@ class Cache:
         for kept in self._layers.values():
             kept.reorder(rows, max(0, trim - (self.length - kept.used)))
         self.length -= trim
+        self._pick(rows)
+
+    def settle(self, rows: Sequence[int]) -> None:
+        """Go on with these rows, none twice, in this order, as `reorder`; only those that change places are copied.
+
+        What is left of others stays in the buffers: `join` uses their places again, and columns in which nothing stands
+        any more are given up when room is needed (`reserve`).
+
+        Args:
+            rows: of B' rows each stands in its old place, or comes from behind the first B'.
+
+        Raises:
+            ValueError: another order.
+        """
+        count, moves = len(rows), [(place, row) for place, row in enumerate(rows) if place != row]
+        if any(row < count for _, row in moves):
+            raise ValueError(f"rows {list(rows)} do not keep their places")
+        for kept in self._layers.values():
+            kept.settle(moves, count)
+        index = torch.tensor(list(rows))
+        self.starts = None if self.starts is None else self.starts[index]
+        self._pick(index)
+
+    def reserve(self, tokens: int) -> None:
+        """Make room for so many more columns: those in which no row has a token are given up."""
+        if self.starts is not None and self.length + tokens > self.max_length + self.spare:
+            held = [len(kept.keys) for kept in self._layers.values()]
+            if held:
+                self.reorder(torch.arange(held[0], device=self.starts.device))
+
+    def _pick(self, rows: Tensor) -> None:
+        """Of what is not kept column by column, these rows."""
         if self.memory_lengths is not None:
             self.memory_lengths = self.memory_lengths[rows]
         self._memory = {layer: (key[rows], value[rows]) for layer, (key, value) in self._memory.items()}
@@ -153,12 +188,19 @@ class Cache:
     def join(self, other: Cache) -> None:
         """The rows of another cache of the same model come after this one's; all end in the same column.
 
-        Every buffer is made anew, as long as the longer one of the two.
+        They take the places of rows that left (`settle`), where there are enough and the columns reach; else every
+        buffer is made anew, as long as the longer one of the two.
         """
         length = max(self.length, other.length)
         starts = torch.cat([side._begun(length) for side in (self, other)])
         self.max_length = max(self.max_length, other.max_length)
+        fits = length == self.length and all(
+            kept.has_place(other._layers[layer], self._room(kept.reach)) for layer, kept in self._layers.items()
+        )
         for layer, kept in self._layers.items():
+            if fits:
+                kept.admit(other._layers[layer])
+                continue
             sides = (kept, other._layers[layer])
             used = length if kept.reach is None else min(kept.reach, length)
             keys = torch.cat([aligned(side.keys[:, :, : side.used], used) for side in sides])

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 class Kept:
     """One layer's keys and values: the columns ``0 .. used`` of a buffer of ``room`` columns hold the newest tokens.
 
+    Rows that leave may leave their places in the buffer behind (`settle`), for rows that come later (`admit`).
+
     Where a layer sees ``reach`` tokens back, older ones are dropped whenever the buffer is full: the last ``reach``
     move to its front. That is one column moved for each one written, and keys stay in their order.
     """
@@ -17,6 +19,7 @@ class Kept:
         shape = (*key.shape[:2], room)
         self.keys, self.values = key.new_zeros((*shape, key.shape[3])), value.new_zeros((*shape, value.shape[3]))
         self.room, self.reach, self.used = room, reach, 0
+        self._places = self.keys, self.values  # of rows that are there, and behind them of rows that were
 
     @classmethod
     def of(cls, keys: Tensor, values: Tensor, room: int, reach: int | None) -> Kept:
@@ -69,8 +72,29 @@ class Kept:
         if len(rows) != len(self.keys):
             self.keys = self.keys.new_zeros((len(rows), *self.keys.shape[1:]))
             self.values = self.values.new_zeros((len(rows), *self.values.shape[1:]))
+            self._places = self.keys, self.values
         self.used -= drop
         self._write(0, keys, values)
+
+    def settle(self, moves: list[tuple[int, int]], count: int) -> None:
+        """Go on with ``count`` rows, after those of ``moves`` (to, from) were moved; no other row is touched."""
+        for place, row in moves:
+            for side in (self.keys, self.values):
+                side[place, :, : self.used] = side[row, :, : self.used]
+        self.keys, self.values = self.keys[:count], self.values[:count]
+
+    def has_place(self, other: Kept, room: int) -> bool:
+        """Whether another layer's rows fit behind these, ends aligned, as the buffer is. Args: room: that it needs."""
+        seen = other.used if self.reach is None else min(self.reach, other.used)
+        return len(self.keys) + len(other.keys) <= len(self._places[0]) and room <= self.room and seen <= self.used
+
+    def admit(self, other: Kept) -> None:
+        """Another layer's rows take the places behind these; see `has_place`."""
+        begin, end, seen = len(self.keys), len(self.keys) + len(other.keys), min(self.used, other.used)
+        for place, new in zip(self._places, (other.keys, other.values), strict=True):
+            place[begin:end, :, : self.used - seen] = 0
+            place[begin:end, :, self.used - seen : self.used] = new[:, :, other.used - seen : other.used]
+        self.keys, self.values = (place[:end] for place in self._places)
 
     def rewind(self, tokens: int, length: int) -> None:
         """See `Cache.rewind`. Args: tokens: newest columns to forget; length: tokens of the text that is left."""

@@ -15,6 +15,8 @@ from dougong.runtime.writer import Writer
 
 PLACES = 32
 """Texts that are written side by side."""
+SPARE = 64
+"""Columns of the cache beside those of the longest text, where prompts wait: rows are moved once in so many steps."""
 ENOUGH = 8
 """Free places for which it pays to read more prompts: a reading takes about as long as a step of all rows."""
 
@@ -63,6 +65,7 @@ class Together:
     def __init__(self, writer: Writer, rules: Rules, choose: Chooser, requests: Sequence[Request]) -> None:
         self.writer, self.rules, self.choose = writer, rules, choose
         self.waiting = deque(requests)
+        writer.spare = SPARE if sum(len(one.rows) for one in requests) > PLACES else 0
         self.alive: list[int] = []  # rows in the order of the cache's
         self.texts: dict[int, list[int]] = {}
         self.written: dict[int, int] = {}
@@ -84,7 +87,7 @@ class Together:
             [self.rooms[row] for row in alive],
         )  # fmt: skip
         self.tokens = self.choose(bent, alive)
-        new = list(zip(alive, self.tokens.tolist(), strict=True))
+        new = sorted(zip(alive, self.tokens.tolist(), strict=True))
         for row, token in new:
             self.texts[row].append(token)
             self.written[row] += 1
@@ -94,9 +97,14 @@ class Together:
         """These rows have ended: their keys leave the cache."""
         going = [place for place, row in enumerate(self.alive) if row not in rows]
         if going and len(going) < len(self.alive):
-            kept = torch.tensor(going, device=self.tokens.device)
-            self.writer.keep(kept)
-            self.tokens = self.tokens[kept]
+            if self.waiting:  # their places will be taken: no other row is copied, but for those from behind
+                behind = iter([place for place in going if place >= len(going)])
+                staying = set(going)
+                going = [place if place in staying else next(behind) for place in range(len(going))]
+                self.writer.settle(going)
+            else:
+                self.writer.keep(torch.tensor(going, device=self.tokens.device))
+            self.tokens = self.tokens[torch.tensor(going, device=self.tokens.device)]
         self.alive = [self.alive[place] for place in going]
 
     def _admitted(self) -> list[Tensor]:

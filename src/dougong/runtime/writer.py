@@ -53,6 +53,7 @@ class Writer:
         self.n_vocabulary = int(config["vocab_size"])
         self.device = next(model.parameters()).device
         self.cache = Cache(1)
+        self.spare = 0  # columns of the cache for rows that come and go, see `dougong.parts.cache.Cache`
         self.read: list[int] = []  # tokens of each prompt that the last `begin` or `join` read
         self.captured: Captured | None = None
         self.reason = ""  # why a step goes through the model's modules, where it does
@@ -141,7 +142,7 @@ class Writer:
         longest = int(counts.max())
         tokens = torch.tensor([[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts]).to(self.device)
         lengths = counts.to(self.device)
-        model, self.cache = self.model, Cache(end, self.whole)
+        model, self.cache = self.model, Cache(end, self.whole, self.spare)
         if isinstance(model, EncoderDecoder):
             memory = model.encode(tokens, lengths)
             first = torch.full((len(prompts), 1), int(self.start or 0), device=self.device)
@@ -187,6 +188,7 @@ class Writer:
 
     def steps(self, tokens: Tensor) -> Tensor:
         """Several more tokens (B, L) for each row: the scores (B, L, V) after each of them, float32."""
+        self.cache.reserve(tokens.shape[1])
         captured = self._capture()
         if captured is not None and captured.takes(self.cache, tokens.shape[1]):
             return captured.step(tokens, self.cache)[..., : self.n_vocabulary]
@@ -215,6 +217,10 @@ class Writer:
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows of the batch, in this order."""
         self.cache.reorder(rows)
+
+    def settle(self, rows: Sequence[int]) -> None:
+        """As `keep`, for rows of which each stays in its place or comes from behind; the others are not copied."""
+        self.cache.settle(rows)
 
     def take_back(self, tokens: int) -> None:
         """Forget the newest tokens of every row."""
