@@ -60,6 +60,19 @@ def test_samples_differ_and_come_again_with_their_seed(model: nn.Module) -> None
     assert dougong.generate(model, "fox", temperature=1.0, samples=2, max_new_tokens=12, seed=7) == again[:2]
 
 
+def test_prompts_draw_from_streams_of_their_own(model: nn.Module) -> None:
+    told: dict[str, Any] = {"temperature": 1.0, "max_new_tokens": 12, "seed": 7, "end": ()}
+    one, two, again = dougong.generate(model, ["the", "fox", "the"], **told)
+    assert again.tokens != one.tokens  # the same prompt gets another text each time
+    assert dougong.generate(model, "the", **told).tokens == one.tokens
+    both = dougong.generate(model, "the", samples=2, **told)
+    assert [each.tokens for each in both] == [one.tokens, again.tokens]
+    from dougong.runtime.job import streams
+
+    assert len(set(streams([[1, 2], [2, 1], [1], [1, 2], [12]], 2))) == 10  # none draws as another does
+    assert two.tokens == dougong.generate(model, ["fox", "dog"], **told)[0].tokens
+
+
 @pytest.mark.parametrize("rules", [{}, {"top_k": 20, "seed": 2}])
 def test_a_stream_gives_the_same_text_piece_by_piece(model: nn.Module, rules: dict[str, Any]) -> None:
     whole = dougong.generate(model, "木构", max_new_tokens=40, **rules).text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -257,7 +259,7 @@ class Job:
     def _begun(self, prompts: list[list[int]]) -> Together | Speculation:
         """What writes the texts: side by side, or one after another with guesses."""
         count = self.settings.samples
-        choose = Chooser(self.settings, [stream for _ in prompts for stream in range(count)])
+        choose = Chooser(self.settings, streams(prompts, count))
         known, owed = self.settings.prefix, 0
         if known is None and len(prompts) > 1 and not self.writer.reads:
             shared = worth_reading_once(prompts)
@@ -317,6 +319,22 @@ class Job:
         finally:
             for model in training:
                 model.train()
+
+
+def streams(prompts: Sequence[Sequence[int]], count: int) -> list[int]:
+    """The number of each row's stream of random numbers: ``count`` rows for each prompt.
+
+    It follows from the prompt's tokens, so that a text is the same whatever is written beside it, and prompts that
+    differ do not draw alike; where one comes again, from how often it came before.
+    """
+    found, seen = list[int](), Counter[tuple[int, ...]]()
+    for prompt in prompts:
+        key = tuple(prompt)
+        for copy in range(seen[key], seen[key] + count):
+            digest = hashlib.blake2b(json.dumps([copy, *key]).encode(), digest_size=8).digest()
+            found.append(int.from_bytes(digest, "little"))
+        seen[key] += count
+    return found
 
 
 def _folder(model: nn.Module) -> Path | None:

@@ -28,7 +28,8 @@ class Settings:
             section 3.1).
         min_p: drawn from tokens that have this share of the most probable one's probability (Nguyen et al. 2024,
             section 3).
-        seed: of what is drawn. Each prompt has its own random numbers, so it gets the same text in a batch as alone.
+        seed: of what is drawn. Random numbers follow from it and the prompt's tokens, so that a prompt gets the same
+            text in a batch as alone; one that comes again in a call gets another text each time.
         samples: texts for each prompt: drawn ones, or the best beams.
         repetition_penalty: scores of tokens that are there already are divided by it where they are positive and
             multiplied where they are negative (Keskar et al. 2019, section 4.1).
