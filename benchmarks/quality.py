@@ -162,10 +162,10 @@ STUDIES: dict[str, dict[str, Any]] = {
             "unet-16": {"architecture": "unet", "widths": [16, 32, 64, 128, 256]},
         },
         "data": "camvid",
-        "budget": "25min",
+        "budget": "35min",
         "settings": {
             "batch_size": 4, "learning_rate": 1e-3, "weight_decay": 0.01, "evaluate_every": 460,
-            "class_weights": RARE,
+            "class_weights": RARE, "precision": "bfloat16",
         },
         "seeds": 1,
         "also": "pixel_accuracy",
