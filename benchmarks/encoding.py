@@ -1,6 +1,6 @@
 """BERT-base on the sentences of SST-2's validation split, beside Transformers and ONNX Runtime.
 
-python benchmarks/encoding.py [--precisions float32 bf16] [--rounds 3] [--threads 4] [--quick]
+python benchmarks/encoding.py [--precisions float32 bf16] [--rounds 2] [--threads 4] [--quick]
 
 Batches of 32, as the sentences come ("padded") and by length ("sorted"); ours takes them sorted, and reads no padding.
 All have the same random weights, and the hidden states of every real token are compared. DOUGONG_DATA names the folder
@@ -146,7 +146,7 @@ def main() -> None:
     """Measure, print, record."""
     given = options(
         __doc__,
-        rounds=3,
+        rounds=2,
         compile={"action": "store_true", "help": "compile our model's blocks"},
         precisions={"nargs": "+", "default": PRECISIONS, "choices": PRECISIONS},
         sentences={"type": int, "default": None, "help": "so many only"},

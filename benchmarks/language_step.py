@@ -3,7 +3,7 @@
 Both have the same weights, batch and optimizer, and their losses are compared. Speed is measured in turns in one
 process; memory in a process for each, as the highest resident memory of three steps less what stood before them.
 
-python benchmarks/language_step.py [--modes float32 ...] [--layers 6 --width 512 --batch 8 --length 256 --rounds 5]
+python benchmarks/language_step.py [--modes float32 ...] [--layers 6 --width 512 --batch 8 --length 256 --rounds 3]
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def measured(mode: str, folder: str, options: argparse.Namespace) -> dict[str, A
     return figures
 
 
-SIZES = {"layers": 6, "width": 512, "vocabulary": 50257, "batch": 8, "length": 256, "rounds": 5}
+SIZES = {"layers": 6, "width": 512, "vocabulary": 50257, "batch": 8, "length": 256, "rounds": 3}
 
 
 def given(options: argparse.Namespace) -> list[str]:

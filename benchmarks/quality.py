@@ -36,10 +36,10 @@ READERS: dict[str, Any] = {
 """Small models that learn to read from nothing."""
 
 RESNET_8: dict[str, Any] = {
-    "architecture": "resnet", "image_size": 32, "layers": [1, 1, 1], "width": 16, "block": "basic", "stem": "small",
+    "architecture": "resnet", "image_size": 32, "layers": [1, 1, 1], "width": 24, "block": "basic", "stem": "small",
     "shortcut": "subsample", "n_classes": 10,
 }  # fmt: skip
-"""He et al. 2016, section 4.2, with n = 1: of a small budget it sees a tenth of CIFAR-10 forty times."""
+"""He et al. 2016, section 4.2, with n = 1 and 24 channels for 16: a small budget shows it a tenth of CIFAR-10 often."""
 
 RARE = {
     "Sky": 1.3, "Building": 1.0, "Pole": 7.8, "Road": 0.8, "Pavement": 3.6, "Tree": 2.0, "SignSymbol": 7.3,
@@ -59,7 +59,8 @@ STUDIES: dict[str, dict[str, Any]] = {
     "cifar10": {
         "models": {"vit-mini": "vit-mini", "resnet-8": RESNET_8, "lstm-micro": "lstm-micro"},
         "data": "cifar10",
-        "budget": "3e13flops",
+        "budget": "7e13flops",
+        "settings": {"precision": "bfloat16"},
         "seeds": 1,
         "note": "32x32 pictures, 9,000 to train of a tenth of CIFAR-10; 2,000 to test; the goal is 0.75 for the best",
     },
