@@ -49,8 +49,8 @@ def test_it_is_taken_where_it_was_asked_for() -> None:
     assert not onednn(x)
 
 
-@pytest.mark.parametrize("tied", [0.0, 0.1])
-def test_a_loss_in_chunks_multiplies_by_it(tied: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_loss_in_chunks_multiplies_by_it(smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     hidden, weight = torch.randn(20, 16), torch.randn(50, 16)
     targets = torch.randint(0, 50, (20,))
@@ -60,7 +60,7 @@ def test_a_loss_in_chunks_multiplies_by_it(tied: float, monkeypatch: pytest.Monk
 
     def answers() -> list[torch.Tensor]:
         own = [hidden.clone().requires_grad_(), weight.clone().requires_grad_()]
-        loss = ChunkedCrossEntropy.apply(*own, None, targets, -100, tied, None, None, 7, True)
+        loss = ChunkedCrossEntropy.apply(*own, None, targets, -100, smoothing, None, None, 7, True)
         loss.backward()
         return [loss.detach(), *[one.grad for one in own]]  # type: ignore[misc]
 

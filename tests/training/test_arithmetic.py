@@ -12,7 +12,8 @@ import dougong
 from dougong.errors import UserError
 from dougong.parts import products
 from dougong.runtime import kernels
-from dougong.training import arithmetic
+from dougong.training import arithmetic, resume
+from dougong.training.loop import Loop
 from dougong.training.run import Run
 
 MODEL = {"architecture": "gpt2", "d_model": 128, "n_layers": 1, "n_heads": 2, "dropout": 0.0}
@@ -41,6 +42,32 @@ def test_both_learn_the_same(text: Path, tmp_path: Path) -> None:
     for name, value in plain.items():
         torch.testing.assert_close(quick[name], value, rtol=1e-3, atol=1e-4)
         assert torch.equal(again[name], quick[name])  # blocks that are computed twice take the same products twice
+
+
+@needs_onednn
+def test_a_resumed_run_takes_the_products_that_it_began_with(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever would be quicker by then."""
+    whole = trained(text, tmp_path / "whole", products="onednn")
+    plain = trained(text, tmp_path / "plain", products="torch")
+    monkeypatch.setattr(arithmetic, "seconds_of_learning", lambda: {"torch": 1.0, "onednn": 0.1})
+    step = Loop._step
+
+    def stopping(self: Loop, *given: object) -> tuple[float, float]:
+        if self.state.step == 3 and not (tmp_path / "stopped").exists():
+            (tmp_path / "stopped").touch()
+            raise KeyboardInterrupt
+        return step(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Loop, "_step", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        trained(text, tmp_path / "cut", checkpoint_every=1)
+    monkeypatch.setattr(arithmetic, "seconds_of_learning", lambda: {"torch": 0.1, "onednn": 1.0})
+    resume(tmp_path / "cut")
+    found = load_file(tmp_path / "cut" / "model" / "model.safetensors")
+    assert all(torch.equal(found[name], whole[name]) for name in whole)
+    assert any(not torch.equal(found[name], plain[name]) for name in plain)
 
 
 @needs_onednn

@@ -6,6 +6,7 @@ the weights once.
 """
 
 from dougong.runtime.native.compiling import Native, native
-from dougong.runtime.native.program import Captured, NotCaptured
+from dougong.runtime.native.operations import NotCaptured
+from dougong.runtime.native.program import Captured
 
 __all__ = ["Captured", "Native", "NotCaptured", "native"]

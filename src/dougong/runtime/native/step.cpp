@@ -1,4 +1,4 @@
-// One step of a decoder, token by token: the operations that a captured model is made of (see program.py).
+// One step of a decoder, token by token: the operations that a captured model is made of (see operations.py).
 //
 // A program is an array of Op. All threads walk through it together; each takes its share of an operation's rows and
 // waits for the others where the next one reads what they wrote. Sums are made in float32 whatever the weights are.
