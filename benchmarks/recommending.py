@@ -135,7 +135,7 @@ def main() -> None:
     task = task_for(data, max_length=LENGTH, recommending={"loss": "binary"})
     from dougong.training.plan import Plan, lengths_of
 
-    batches = Plan(task.size("train"), BATCH, 0, lengths_of(task)).batches(0)[: options.batches]
+    batches = Plan(task.size("train"), BATCH, 0, lengths_of(task)).stretch(0)[: options.batches]
     seconds = in_turns(steps(task, batches), options.rounds, 1)
     figures: dict[str, Any] = {
         "data": name, "users": len(data.users), "items": len(data.items), "model": "sasrec, 50 wide, 2 blocks",

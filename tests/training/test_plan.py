@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dougong.data.batching import like_batches
+from dougong.data import batching
+from dougong.data.batching import epoch_order, like_batches
 from dougong.training.plan import Plan
 
 LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=120)
@@ -70,3 +71,76 @@ def test_parts_of_epochs(share: float) -> None:
     lengths = [1 + index % 60 for index in range(600)]
     plan = Plan(600, 20, 0, lengths, 300)
     assert plan.epochs(plan.steps(share)) == pytest.approx(share, abs=0.02)
+
+
+@pytest.fixture
+def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "STRETCH", 100)
+
+
+PLANS = {
+    "tokens": {"lengths": [1 + index % 60 for index in range(550)], "tokens": 300},
+    "like length": {"lengths": [1 + index % 60 for index in range(550)]},
+    "by chance": {},
+}
+
+
+@pytest.mark.parametrize("kind", PLANS)
+def test_an_epoch_of_several_stretches(kind: str, short_stretches: None) -> None:
+    plan = Plan(550, 10, 0, **PLANS[kind])
+    steps = plan.steps(2)
+    found = [plan.batch(step) for step in range(steps)]
+    assert plan.stretches == 6 and steps == plan.steps(1) + sum(epoch == 1 for epoch, _ in found)
+    for epoch in (0, 1):
+        seen = torch.cat([part for each, part in found if each == epoch])
+        assert torch.equal(seen.sort().values, torch.arange(550))
+        assert not torch.equal(seen, torch.arange(550))
+        first = torch.cat([part for each, part in found if each == epoch])[:100]
+        assert set(first.tolist()) == set(epoch_order(550, 0, epoch, 0).tolist())  # stretch by stretch
+    assert plan.place(steps) == (2, 0) and plan.epochs(steps) == 2
+    assert plan.epochs(steps // 4) == pytest.approx(0.5, abs=0.02)
+    assert plan.per_epoch == (plan.steps(1) if kind == "tokens" else 55)
+
+
+@pytest.mark.parametrize("kind", PLANS)
+def test_a_step_of_several_stretches_is_the_same_from_anywhere(kind: str, short_stretches: None) -> None:
+    plan = Plan(550, 10, 3, **PLANS[kind])
+    whole = [plan.batch(step) for step in range(plan.steps(2))]
+    for step in range(0, len(whole), 7):  # as a training that goes on from there
+        epoch, part = Plan(550, 10, 3, **PLANS[kind]).batch(step)
+        assert epoch == whole[step][0] and torch.equal(part, whole[step][1])
+    first, second = ([part.tolist() for each, part in whole if each == epoch] for epoch in (0, 1))
+    assert first != second and sorted(first) != sorted(second)
+
+
+def test_a_plan_holds_two_stretches_and_adds_up_their_padding(short_stretches: None) -> None:
+    lengths = [1 + index % 60 for index in range(550)]
+    plan = Plan(550, 10, 0, lengths)
+    for step in range(plan.steps(1)):
+        plan.batch(step)
+        assert len(plan._made) <= 2 and sum(len(part) for several in plan._made.values() for part in several) <= 200
+    ledger = plan.ledger()
+    assert ledger is not None and ledger.real == sum(lengths)
+    assert ledger.padded == sum(
+        len(part) * max(lengths[each] for each in part) for part in like_batches(lengths, 10, 0, 0)
+    )
+    assert ledger.takes < 0.75 * ledger.would_take
+
+
+def test_what_does_not_fill_a_batch_is_left_out_stretch_by_stretch(short_stretches: None) -> None:
+    plan = Plan(550, 30, 0)
+    assert plan.per_epoch == 5 * 3 + 1 and [len(plan.batch(step)[1]) for step in range(16)] == [30] * 16
+    seen = torch.cat([plan.batch(step)[1] for step in range(16)])
+    assert len(seen.unique()) == 480 and plan.batch(16)[0] == 1
+    assert Plan(550, 400, 0).size == 100  # a batch lies in one stretch
+
+
+def test_threads_that_ask_at_once_count_the_same_steps(short_stretches: None) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    lengths = [1 + index % 60 for index in range(550)]
+    alone, shared = (Plan(550, 10, 0, lengths, 300) for _ in range(2))
+    expected = [alone.place(step) for step in range(1000)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(shared.place, range(1000))) == expected
+    assert alone._firsts == shared._firsts

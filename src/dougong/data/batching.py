@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,28 +18,70 @@ def mix(*numbers: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
-    """The order in which an epoch visits n samples: a permutation, (n,) int64.
+STRETCH = 2**18
+"""Samples of an epoch that are put into batches together. Memory grows with the samples up to here, and not beyond."""
+ROUNDS = 8
+
+
+def stretches(n: int) -> int:
+    """In how many stretches an epoch of n samples goes."""
+    return -(-n // STRETCH)
+
+
+def epoch_order(n: int, seed: int, epoch: int, stretch: int | None = None) -> Tensor:
+    """The order in which an epoch visits n samples, a permutation, (n,) int64; or one stretch of it.
 
     The same arguments always give the same order; nothing else is read or changed, the global random state included.
+    Each stretch draws from all samples: a file that is sorted is mixed as a whole.
     """
-    return torch.randperm(n, generator=torch.Generator().manual_seed(mix("order", seed, epoch)))
+    if n <= STRETCH:
+        return torch.randperm(n, generator=torch.Generator().manual_seed(mix("order", seed, epoch)))
+    start, stop = (0, n) if stretch is None else (stretch * STRETCH, min((stretch + 1) * STRETCH, n))
+    return _scattered(torch.arange(start, stop), n, seed, epoch)
 
 
-def batches(n: int, size: int, seed: int, epoch: int) -> list[Tensor]:
-    """An epoch as batches of indices, each (size,) int64; the last may be shorter.
+def _scattered(places: Tensor, n: int, seed: int, epoch: int) -> Tensor:
+    """Where a random permutation of range(n) takes some places, each by itself, so that no table of n is held.
+
+    A place is a cell of a grid of at least n. By turns it moves along its row by a random number that the row has, and
+    along its column by one of the column: a Feistel network of two unequal sides. From a cell beyond n it goes on until
+    it comes to one below. Black and Rogaway (2002), "Ciphers with Arbitrary Finite Domains", sections 4 and 5.
+    """
+    width = math.isqrt(n - 1) + 1
+    height = -(-n // width)
+    generator = torch.Generator().manual_seed(mix("order", seed, epoch))
+    along = torch.randint(width, (ROUNDS, height), generator=generator)
+    down = torch.randint(height, (ROUNDS, width), generator=generator)
+    found, moving = places.clone(), torch.arange(len(places))
+    while len(moving):
+        row, column = found[moving] // width, found[moving] % width
+        for right, below in zip(along, down, strict=True):
+            column = (column + right[row]) % width
+            row = (row + below[column]) % height
+        found[moving] = row * width + column
+        moving = moving[found[moving] >= n]
+    return found
+
+
+def batches(n: int, size: int, seed: int, epoch: int, stretch: int | None = None) -> list[Tensor]:
+    """An epoch, or one stretch of it, as batches of indices, each (size,) int64; the last of a stretch may be shorter.
 
     Raises:
         ValueError: a size below 1.
     """
     if size < 1:
         raise ValueError(f"a batch of {size} samples")
-    return list(epoch_order(n, seed, epoch).split(size)) if n else []
+    return [part for each in _asked(n, stretch) for part in epoch_order(n, seed, epoch, each).split(size)]
+
+
+def _asked(n: int, stretch: int | None) -> Sequence[int]:
+    return range(stretches(n)) if stretch is None else (stretch,)
 
 
 def in_order(n: int, size: int) -> Iterator[Tensor]:
     """All indices in their own order, (size,) at a time; for evaluation."""
-    yield from torch.arange(n).split(size) if n else ()
+    for start in range(0, n, size):
+        yield torch.arange(start, min(start + size, n))
 
 
 POOL = 100
@@ -47,16 +90,19 @@ POOLS = 4
 """Pools of an epoch at least, so that in a small data set, too, chance has a say in who meets."""
 
 
-def token_batches(lengths: Sequence[int] | Tensor, budget: int, seed: int, epoch: int) -> list[Tensor]:
+def token_batches(
+    lengths: Sequence[int] | np.ndarray | Tensor, budget: int, seed: int, epoch: int, stretch: int | None = None
+) -> list[Tensor]:
     """An epoch as batches of samples of like length, none of which holds more tokens than the budget, padding counted.
 
     Samples are drawn in the order of `epoch_order`, sorted within pools of some hundred batches, and cut into batches;
-    the batches are then shuffled, so that short and long ones take turns.
+    the batches of a stretch are then shuffled, so that short and long ones take turns.
 
     Args:
         lengths: tokens of each sample, (n,).
         budget: most of samples times the longest of them. A sample that is longer than that is a batch by itself.
         seed, epoch: of the order; nothing else is read.
+        stretch: of the epoch, from 0; all of them when None.
 
     Returns:
         Indices, each batch (b,) int64; each sample once.
@@ -64,56 +110,70 @@ def token_batches(lengths: Sequence[int] | Tensor, budget: int, seed: int, epoch
     Raises:
         ValueError: a budget or a length below 1.
     """
-    sizes = torch.as_tensor(lengths, dtype=torch.long)
-    if budget < 1 or (len(sizes) and int(sizes.min()) < 1):
-        raise ValueError(f"a budget of {budget} tokens, lengths from {int(sizes.min()) if len(sizes) else 1}")
-    if not len(sizes):
-        return []
-    pools = max(math.ceil(float(sizes.double().sum()) / (POOL * budget)), min(POOLS, len(sizes)))
+    if budget < 1:
+        raise ValueError(f"a budget of {budget} tokens")
+    sizes = torch.as_tensor(lengths)  # a mapped file stays one
     found: list[Tensor] = []
-    for drawn in epoch_order(len(sizes), seed, epoch).tensor_split(pools):
-        drawn = drawn[sizes[drawn].argsort(stable=True)]
-        start = 0
-        for place, size in enumerate(sizes[drawn].tolist()):
-            if place > start and (place + 1 - start) * size > budget:  # sorted: this one is the longest so far
-                found.append(drawn[start:place])
-                start = place
-        found.append(drawn[start:])
-    return _shuffled(found, seed, epoch)
+    for each in _asked(len(sizes), stretch):
+        order = epoch_order(len(sizes), seed, epoch, each)
+        total, least = sizes[order].sum(), int(sizes[order].min())
+        if least < 1:
+            raise ValueError(f"a budget of {budget} tokens, lengths from {least}")
+        pools = max(math.ceil(float(total) / (POOL * budget)), min(POOLS, len(order)))
+        cut: list[Tensor] = []
+        for drawn in order.tensor_split(pools):
+            drawn = drawn[sizes[drawn].argsort(stable=True)]
+            start = 0
+            for place, size in enumerate(sizes[drawn].tolist()):
+                if place > start and (place + 1 - start) * size > budget:  # sorted: this one is the longest so far
+                    cut.append(drawn[start:place])
+                    start = place
+            cut.append(drawn[start:])
+        found += _shuffled(cut, seed, epoch, each)
+    return found
 
 
-def like_batches(lengths: Sequence[int] | Tensor, size: int, seed: int, epoch: int) -> list[Tensor]:
+def like_batches(
+    lengths: Sequence[int] | np.ndarray | Tensor, size: int, seed: int, epoch: int, stretch: int | None = None
+) -> list[Tensor]:
     """An epoch as full batches of samples of like length, (size,) each, made and shuffled as by `token_batches`.
 
-    As in a plain epoch of full batches, the n % size samples at the end of `epoch_order` are left to other epochs.
+    As in a plain epoch of full batches, what is left at the end of each stretch, in the order of `epoch_order`, is left
+    to other epochs: fewer than ``size`` samples.
 
     Args:
         lengths: tokens of each sample, (n,).
         size: samples of a batch.
         seed, epoch: of the order; nothing else is read.
+        stretch: of the epoch, from 0; all of them when None.
 
     Raises:
         ValueError: a size below 1.
     """
-    sizes = torch.as_tensor(lengths, dtype=torch.long)
     if size < 1:
         raise ValueError(f"a batch of {size} samples")
-    count = len(sizes) // size
-    pool = min(POOL, max(1, count // POOLS))
+    sizes = torch.as_tensor(lengths)
     found: list[Tensor] = []
-    for drawn in epoch_order(len(sizes), seed, epoch)[: count * size].split(pool * size) if count else ():
-        found += drawn[sizes[drawn].argsort(stable=True)].split(size)
-    return _shuffled(found, seed, epoch)
+    for each in _asked(len(sizes), stretch):
+        order = epoch_order(len(sizes), seed, epoch, each)
+        count = len(order) // size
+        pool = min(POOL, max(1, count // POOLS))
+        cut: list[Tensor] = []
+        for drawn in order[: count * size].split(pool * size) if count else ():
+            cut += drawn[sizes[drawn].argsort(stable=True)].split(size)
+        found += _shuffled(cut, seed, epoch, each)
+    return found
 
 
-def _shuffled(found: list[Tensor], seed: int, epoch: int) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(mix("batches", seed, epoch))
+def _shuffled(found: list[Tensor], seed: int, epoch: int, stretch: int) -> list[Tensor]:
+    key = mix("batches", seed, epoch, stretch) if stretch else mix("batches", seed, epoch)
+    generator = torch.Generator().manual_seed(key)
     return [found[index] for index in torch.randperm(len(found), generator=generator).tolist()]
 
 
 @dataclass(frozen=True)
 class PaddingLedger:
-    """What share of the tokens of a training would be padding, and is. Ledgers of several epochs add up.
+    """What share of the tokens of a training would be padding, and is. Ledgers of stretches and of epochs add up.
 
     Args:
         real: tokens of the samples.
@@ -126,15 +186,17 @@ class PaddingLedger:
     plain: int
 
     @staticmethod
-    def of(lengths: Sequence[int] | Tensor, parts: Sequence[Tensor], seed: int, epoch: int) -> PaddingLedger:
-        """The ledger of one epoch.
+    def of(
+        lengths: Sequence[int] | np.ndarray | Tensor, parts: Sequence[Tensor], seed: int, epoch: int
+    ) -> PaddingLedger:
+        """The ledger of one epoch, or of a stretch.
 
         Args:
             lengths: tokens of each sample, (n,).
             parts: its batches.
             seed, epoch: of the plain batches that it is compared with.
         """
-        sizes = torch.as_tensor(lengths, dtype=torch.long)
+        sizes = torch.as_tensor(lengths)
         count = sum(len(part) for part in parts)
         if not count:
             return PaddingLedger(0, 0, 0)

@@ -16,7 +16,7 @@ from dougong.errors import UserError
 from dougong.heads.losses import cross_entropy, token_losses
 from dougong.parts.output import Output
 from dougong.tasks.scores import LanguageScores
-from dougong.tasks.stored import StoredDocument, StoredDocuments
+from dougong.tasks.stored import StoredDocument, StoredDocuments, windows_of
 from dougong.tasks.task import Batch, Prediction
 from dougong.tasks.text_task import TextTask, given_texts, length_said, numbers, short
 from dougong.tasks.texts import fit_text, padded, tokenizer_for
@@ -54,22 +54,19 @@ class Windows:
 
     def __init__(self, documents: Sequence[Document] | StoredDocuments, length: int) -> None:
         self.documents, self.length = documents, length
-        sizes = (
-            documents.sizes if isinstance(documents, StoredDocuments)
-            else np.array([len(one.ids) for one in documents], np.int32)
-        )  # fmt: skip
-        self._last = sizes.astype(np.int32) - 1  # of each document the number of tokens that are foreseen
-        # of each document the number of its first window
-        self.firsts = np.concatenate(([0], np.cumsum(-(-self._last // length), dtype=np.int64)))
+        if isinstance(documents, StoredDocuments):
+            self._sizes = documents.sizes
+            self.firsts, self._lengths = documents.windows(length)
+        else:
+            self._sizes = np.array([len(one.ids) for one in documents], np.int32)
+            self.firsts, self._lengths = windows_of(self._sizes, length)
 
     def __len__(self) -> int:
         return int(self.firsts[-1])
 
     def lengths(self) -> np.ndarray:
         """Tokens that are foreseen in each window, (n,) int32."""
-        found = np.full(len(self), self.length, np.int32)
-        found[self.firsts[1:] - 1] = self._last - (np.diff(self.firsts) - 1) * self.length
-        return found
+        return self._lengths
 
     def place(self, index: int, shift: int = 0) -> tuple[Document | StoredDocument, int, int]:
         """Document, first token read and last token foreseen of a window.
@@ -80,7 +77,7 @@ class Windows:
                 would end behind the document end with it.
         """
         number = int(np.searchsorted(self.firsts, index, "right")) - 1
-        one, last = self.documents[number], int(self._last[number])
+        one, last = self.documents[number], int(self._sizes[number]) - 1
         start = (index - int(self.firsts[number])) * self.length
         if shift and last > self.length:
             start = min(start + shift, last - self.length)

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dougong.data.texts.caching import entry
+from dougong.data.texts.caching import entry, mapped
 
 if TYPE_CHECKING:
     from dougong.data.texts.rows import TextRow
     from dougong.data.texts.stored import StoredSplit
     from dougong.data.tokenizing import Tokenizer
 
-VERSION = 1
+VERSION = 2
 """Of what is written; files of another version are not looked at."""
 ROWS, CHARACTERS = 2048, 2**20
 """Texts that are tokenized at once, and their characters: a long one is by itself."""
+AT_ONCE = 2**18
+"""Documents that are cut into windows at once."""
 Encode = Callable[[Sequence["TextRow"]], Sequence[Sequence[int]]]
 Numbers = Sequence[int] | np.ndarray
 
 
 class Flat:
-    """Rows of numbers of unequal length, one after another in mapped files; 4 bytes of memory a row.
+    """Rows of numbers of unequal length, one after another in mapped files.
 
     Args:
         folder: with ``sizes`` (int32), ``starts`` (int64) and a file of int32 for each name.
@@ -35,9 +38,10 @@ class Flat:
     """
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self.sizes = np.fromfile(folder / "sizes", np.int32)
-        self.starts = _mapped(folder / "starts", np.int64)
-        self.columns = {name: _mapped(folder / name, np.int32) for name in names}
+        self.folder = folder
+        self.sizes = mapped(folder / "sizes", np.int32)
+        self.starts = mapped(folder / "starts", np.int64)
+        self.columns = {name: mapped(folder / name, np.int32) for name in names}
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -46,11 +50,6 @@ class Flat:
         """(n,) int32, a view of the file."""
         start = int(self.starts[index])
         return self.columns[name][start : start + int(self.sizes[index])]
-
-
-def _mapped(path: Path, kind: Any) -> np.ndarray:
-    """A file of numbers; copied on writing, so that torch takes it, though nobody writes."""
-    return np.memmap(path, kind, "c") if path.stat().st_size else np.empty(0, kind)
 
 
 def write(folder: Path, rows: Iterator[Sequence[Numbers]], names: Sequence[str]) -> None:
@@ -158,7 +157,7 @@ class StoredDocument:
 
     Args:
         documents: among which it is.
-        index: of it in the split.
+        index: of it among them.
     """
 
     def __init__(self, documents: StoredDocuments, index: int) -> None:
@@ -177,26 +176,25 @@ class StoredDocument:
     @property
     def text(self) -> str:
         """Read when it is asked for."""
-        return self._documents.split[self._index].texts[0]
+        return self._documents.split[int(self._documents.kept[self._index])].texts[0]
 
     @property
     def where(self) -> str:
         """Its file and row."""
-        return self._documents.split.where(self._index)
+        return self._documents.split.where(int(self._documents.kept[self._index]))
 
 
 class StoredDocuments(Sequence[StoredDocument]):
-    """The documents of a split that have two tokens or more; 8 bytes of memory each.
+    """The documents of a split that have two tokens or more.
 
     Args:
         split: the rows.
-        flat: their tokens, and of each token the character after its last.
+        flat: their tokens, and of each token the character after its last; beside them, in ``kept``, the row of each.
     """
 
     def __init__(self, split: StoredSplit, flat: Flat) -> None:
         self.split, self.flat = split, flat
-        self.kept = np.flatnonzero(flat.sizes > 1).astype(np.int32)
-        self.sizes = flat.sizes[self.kept]
+        self.kept, self.sizes = mapped(flat.folder / "kept", np.int64), flat.sizes
 
     def __len__(self) -> int:
         return len(self.kept)
@@ -204,7 +202,7 @@ class StoredDocuments(Sequence[StoredDocument]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[each] for each in range(len(self))[index]]
-        return StoredDocument(self, int(self.kept[index]))
+        return StoredDocument(self, range(len(self))[index])
 
     @classmethod
     def of(cls, split: StoredSplit, tokenizer: Tokenizer, end: int | None = None) -> StoredDocuments:
@@ -220,11 +218,55 @@ class StoredDocuments(Sequence[StoredDocument]):
             "end": end,
         }  # fmt: skip
 
-        def rows() -> Iterator[Sequence[Numbers]]:
+        def make(folder: Path) -> None:
+            with (folder / "kept").open("wb") as kept:
+                write(folder, rows(kept), names)
+
+        def rows(kept: BinaryIO) -> Iterator[Sequence[Numbers]]:
+            number = itertools.count()
             for part in some(split):
                 for row, one in zip(part, tokenizer.encode([row.texts[0] for row in part], special=False), strict=True):
                     ids, ends = list(one.ids), [stop for _, stop in one.offsets]
-                    yield (ids, ends) if end is None else ([*ids, end], [*ends, len(row.texts[0])])
+                    if end is not None:
+                        ids, ends = [*ids, end], [*ends, len(row.texts[0])]
+                    at = next(number)
+                    if len(ids) > 1:
+                        kept.write(np.int64(at).tobytes())
+                        yield ids, ends
 
         names = ["ids", "ends"]
-        return cls(split, Flat(entry(known_by, lambda folder: write(folder, rows(), names)), names))
+        return cls(split, Flat(entry(known_by, make), names))
+
+    def windows(self, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """What `windows_of` gives for their tokens, in mapped files."""
+
+        def make(folder: Path) -> None:
+            at = 0
+            with (folder / "firsts").open("wb") as firsts, (folder / "lengths").open("wb") as lengths:
+                firsts.write(np.int64(0).tobytes())
+                for start in range(0, len(self), AT_ONCE):
+                    first, found = windows_of(self.sizes[start : start + AT_ONCE], length)
+                    firsts.write((first[1:] + at).tobytes())
+                    lengths.write(found.tobytes())
+                    at += len(found)
+
+        folder = entry({"windows": VERSION, "documents": self.flat.folder.name, "length": length}, make)
+        return mapped(folder / "firsts", np.int64), mapped(folder / "lengths", np.int32)
+
+
+def windows_of(sizes: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Documents in windows of tokens that are foreseen: all but the first of each document.
+
+    Args:
+        sizes: tokens of each document, (n,), two or more.
+        length: of a window.
+
+    Returns:
+        The number of each document's first window, and that of all windows, (n + 1,) int64; the tokens that are
+        foreseen in each window, (windows,) int32.
+    """
+    last = sizes.astype(np.int64) - 1
+    firsts = np.concatenate(([0], np.cumsum(-(-last // length), dtype=np.int64)))
+    found = np.full(int(firsts[-1]), length, np.int32)
+    found[firsts[1:] - 1] = last - (np.diff(firsts) - 1) * length
+    return firsts, found

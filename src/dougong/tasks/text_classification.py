@@ -19,7 +19,7 @@ from dougong.tasks.metrics import ClassificationMetrics
 from dougong.tasks.scores import LabelScores
 from dougong.tasks.task import Batch, Prediction
 from dougong.tasks.text_task import TextTask, length_said, short
-from dougong.tasks.texts import fit_text, longest, padded, tokenizer_for
+from dougong.tasks.texts import AT_ONCE, fit_text, longest, padded, tokenizer_for
 
 if TYPE_CHECKING:
     from dougong.data.texts import TextData, TextRow
@@ -76,7 +76,9 @@ class TextClassification(TextTask):
         task = cls(data.classes, made, 10**9, data.several, data, [line])
         lengths = np.asarray(task.lengths("train"))
         task.max_length = longest(lengths, most, max_length)
-        cut = int((lengths > task.max_length).sum())
+        cut = sum(
+            int((part > task.max_length).sum()) for part in np.split(lengths, range(AT_ONCE, len(lengths), AT_ONCE))
+        )
         if cut:
             task.notes.append(f"{cut} of {len(lengths)} training texts {are(cut)} cut to {task.max_length} tokens")
         task._rows.clear()

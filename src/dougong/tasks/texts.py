@@ -21,6 +21,8 @@ VOCABULARY = 8000
 """Tokens of a tokenizer that is trained on the data, unless the user says how many."""
 LONGEST = 512
 """Tokens of a text at most, unless the user says how many, or the model takes fewer."""
+AT_ONCE = 2**18
+"""Texts whose lengths are counted at once."""
 PATIENT = 0.995
 """Share of the training texts that are read whole; the longest few are cut, so that they do not set the pace."""
 
@@ -77,8 +79,12 @@ def longest(lengths: Sequence[int] | np.ndarray, most: int | None, asked: int | 
         if most is not None and asked > most:
             raise UserError("max_length", f"{asked} is more than the {most} places of the model", f"set it to {most}")
         return asked
-    counts = torch.as_tensor(lengths).sort().values
-    enough = int(counts[min(len(counts) - 1, int(PATIENT * len(counts)))]) if len(counts) else 8
+    counts = np.zeros(LONGEST + 1, np.int64)  # of texts by their tokens; more than the longest is as good as that
+    for start in range(0, len(lengths), AT_ONCE):
+        some = np.minimum(np.asarray(lengths[start : start + AT_ONCE]), LONGEST)
+        counts += np.bincount(some, minlength=LONGEST + 1)
+    place = min(len(lengths) - 1, int(PATIENT * len(lengths)))
+    enough = int(np.searchsorted(counts.cumsum(), place, "right")) if len(lengths) else 8
     return min(-(-max(enough, 8) // 8) * 8, most or LONGEST, LONGEST)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from dougong.data.batching import STRETCH
 from dougong.errors import UserError, unknown
 from dougong.training.budget import Budget
 from dougong.training.memory import Amount
@@ -259,8 +260,8 @@ class TrainingConfig(BaseModel):
         elif self.batch_size is None:
             # some forty steps an epoch: few samples are seen often enough, many are read fast
             chosen["batch_size"] = min(samples, 2 ** min(7, max(3, round(math.log2(max(samples, 1) / 40)))))
-        elif self.batch_size > samples:
-            chosen["batch_size"] = samples
+        elif self.batch_size > min(samples, STRETCH):  # a batch lies in one stretch of an epoch
+            chosen["batch_size"] = min(samples, STRETCH)
         if self.learning_rate is None:
             if self.optimizer == "sgd":
                 chosen["learning_rate"] = 0.1

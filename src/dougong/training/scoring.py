@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dougong.data.batching import in_order
 from dougong.parts.output import Output, deferring
 from dougong.runtime.convolving import FastPictures
 from dougong.tasks.task import Batch, Metrics, Task, read_by
@@ -49,7 +50,7 @@ def score(
     at_once = min(getattr(task, "at_once", BATCH), max(1, TOKENS // (task.typical_length or 1)))
     fast: Any = FastPictures(model) if precision == "float32" else contextlib.nullcontext()
     with fast:
-        for indices in torch.arange(task.size(split)).split(at_once):
+        for indices in in_order(task.size(split), at_once):
             batch = task.batch(split, indices, train=False, epoch=0, seed=0).to(device)
             with autocast, deferring():
                 output = model(*batch.inputs)

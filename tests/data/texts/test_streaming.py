@@ -60,8 +60,10 @@ def pairs_of(data: TextData) -> dict[str, list[tuple[str, str]]]:
     return {name: [(row.texts[0], data.classes[row.labels[0]]) for row in split] for name, split in data.splits.items()}
 
 
-def entries() -> list[Path]:
-    return sorted(path for path in caching.cache_folder().iterdir())
+def entries(holding: str = "rows.arrow") -> list[Path]:
+    """Those of the rows; and of which rows are train, by ``"train"``."""
+    folders = sorted(path for path in caching.cache_folder().iterdir())
+    return [path for path in folders if holding in (path / "entry.json").read_text(encoding="utf-8")]
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet", "arrow"])
@@ -138,13 +140,18 @@ def test_a_file_edited_in_place_is_read_anew_though_size_and_time_are_the_same(t
 def test_what_was_read_is_kept_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path / "a.csv", rows(200))
     first = open_data(file)
-    assert len(entries()) == 1
+    assert len(entries()) == len(entries("train")) == 1
 
     def never(*_: Any) -> Any:
         raise AssertionError("read again")
 
     monkeypatch.setattr(streaming, "_written", never)
-    assert open_data(file).fingerprint == first.fingerprint and len(entries()) == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(streaming, "divided_by_hash", never)
+        again = open_data(file)
+    assert again.fingerprint == first.fingerprint and (again.how, again.notes) == (first.how, first.notes)
+    assert open_data(file, seed=1).fingerprint != first.fingerprint
+    assert len(entries()) == 1 and len(entries("train")) == 2
     assert caching.cached_bytes() > file.stat().st_size / 2
     shutil.copy(file, tmp_path / "b.csv")
     with pytest.raises(AssertionError):  # another name is another place to be named
@@ -156,7 +163,7 @@ def test_what_was_read_is_kept_and_found_again(tmp_path: Path, monkeypatch: pyte
     assert pairs_of(first) == pairs_of(open_data(file))
 
 
-@pytest.mark.parametrize("damage", ["cut", "turned", "gone", "no list", "empty folder"])
+@pytest.mark.parametrize("damage", ["cut", "turned", "gone", "no list", "empty folder", "splits"])
 def test_a_damaged_entry_is_made_again(damage: str, tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", rows(300))
     whole = open_data(file).fingerprint
@@ -169,13 +176,16 @@ def test_a_damaged_entry_is_made_again(damage: str, tmp_path: Path) -> None:
         (entry / "rows.arrow").write_bytes(held[:place] + b"T" + held[place + 1 :])
     elif damage == "gone":
         (entry / "rows.arrow").unlink()
+    elif damage == "splits":
+        (parts,) = entries("train")
+        (parts / "train").write_bytes((parts / "train").read_bytes()[8:])
     elif damage == "no list":
         (entry / "entry.json").write_text("{")
     else:
         shutil.rmtree(entry)
         entry.mkdir()
     assert open_data(file).fingerprint == whole
-    assert (entry / "rows.arrow").read_bytes() == held and entries() == [entry]
+    assert (entry / "rows.arrow").read_bytes() == held and entries() == [entry] and len(entries("train")) == 1
 
 
 TOGETHER = """

@@ -18,9 +18,12 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dougong.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LARGE = 64 * 2**20
 """Bytes of a source's files from which on its rows and tokens are kept on disk and read one by one."""
@@ -113,6 +116,16 @@ def _kept(half: Path, target: Path) -> Path:
             except FileNotFoundError:
                 continue  # another process was faster
     raise UserError(str(target), "cannot be replaced", "remove it")
+
+
+def mapped(path: Path, kind: Any) -> np.ndarray:
+    """A file of numbers, mapped into memory: what is not read takes none, and what was read can be given back.
+
+    It is copied on writing, so that torch takes it, though nobody writes.
+    """
+    import numpy as np
+
+    return np.memmap(path, kind, "c") if path.stat().st_size else np.empty(0, kind)
 
 
 def is_whole(folder: Path) -> bool:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from dougong.data.splitting import DEFAULT, parse_split, split_samples
 from dougong.data.texts.rows import TextRow
 from dougong.errors import UserError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 SPLITS = ("train", "val", "test")
 HELD_OUT = 0.1
@@ -62,7 +57,7 @@ def divided(
         last[row.key] = max(last.get(row.key, 0), SPLITS.index(part or "train"))
     kept = [(row, part) for row, part in rows if SPLITS.index(part or "train") == last[row.key]]
     if len(kept) < len(rows):
-        notes.append(_left_out(len(rows) - len(kept), unit))
+        notes.append(left_out(len(rows) - len(kept), unit))
     parts = {name: [row for row, part in kept if part == name] for name in SPLITS}
     how = f"as given ({', '.join(given)})"
     for number, name in enumerate(name for name in ("val", "test") if name not in given):
@@ -77,65 +72,9 @@ def divided(
     return parts, how
 
 
-def _left_out(count: int, unit: str) -> str:
+def left_out(count: int, unit: str) -> str:
     """A line about rows that a later split holds, too."""
     return f"{count} {unit}{'s' * (count > 1)} left out, because val or test holds the same."
-
-
-def divided_by_hash(
-    keys: np.ndarray, given: np.ndarray, split: str | None, seed: int, notes: list[str], source: str
-) -> tuple[dict[str, np.ndarray], str]:
-    """`divided` for very many rows: each goes where the hash of its text and the seed say, whatever its class.
-
-    So a text is in one split however often it occurs, and no more than some bytes a row are needed.
-
-    Args:
-        keys: the first 8 bytes of each row's key, (n,) uint64.
-        given: the split that the source names, (n,) int8: 0 train, 1 val, 2 test, -1 none.
-        split, seed, notes, source: as for `divided`.
-
-    Returns:
-        Numbers of rows by split, ascending, and how they were made, in words.
-
-    Raises:
-        UserError: as `divided`.
-    """
-    import numpy as np
-
-    salt = np.uint64(int.from_bytes(hashlib.sha256(f"split {seed}".encode()).digest()[:8], "big"))
-    drawn = ((keys ^ salt) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(11)).astype(np.float64) / 2**53
-    named = [name for number, name in enumerate(SPLITS) if (given == number).any()]
-    if named and split is not None:
-        raise UserError(f"--split {split}", f"the data has its own splits ({', '.join(named)})", "leave --split out")
-    if not named:
-        shares = parse_split(split or DEFAULT)
-        part = np.where(drawn < shares[2], 2, np.where(drawn < shares[1] + shares[2], 1, 0)).astype(np.int8)
-        how = f"{split or DEFAULT} per cent train/val/test by the hash of each text, seed {seed}"
-        notes.append(f"The data has no splits: divided {how}.")
-    else:
-        part, lost = given.copy(), 0
-        part[part < 0] = 0
-        for number in (0, 1):  # what a later split holds too is left out
-            later = np.unique(keys[part > number])
-            again = (part == number) & np.isin(keys, later)
-            part[again] = -1
-            lost += int(again.sum())
-        if lost:
-            notes.append(_left_out(lost, "text"))
-        how, below = f"as given ({', '.join(named)})", 0.0
-        for number, name in enumerate(SPLITS):
-            if name not in named:
-                part[(part == 0) & (drawn >= below) & (drawn < below + HELD_OUT)] = number
-                below += HELD_OUT
-                said = f"{name} is {HELD_OUT:.0%} of train, by the hash of each text, seed {seed}"
-                notes.append(f"The data has no {name}: {said}.")
-                how += f"; {said}"
-    small = np.int32 if len(part) < 2**31 else np.int64
-    parts = {name: np.flatnonzero(part == number).astype(small) for number, name in enumerate(SPLITS)}
-    for name, rows in parts.items():
-        if not len(rows):
-            raise UserError(source, f"has too few texts to fill {name}", "give more, or other shares with --split")
-    return parts, how
 
 
 def contradicted(rows: Iterable[TextRow]) -> list[str]:

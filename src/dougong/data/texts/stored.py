@@ -76,11 +76,11 @@ class RowStore:
 
 
 class StoredSplit(TextSplit):
-    """Some rows of a file, in its order; 4 bytes of memory a row.
+    """Some rows of a file, in its order.
 
     Args:
         store: the file.
-        indices: of the rows, (n,) int32 or int64, ascending.
+        indices: of the rows, (n,) int64, ascending; of all rows a mapped file.
         numbers: of the classes, by their names.
         learnt: every how manieth row a tokenizer is trained on.
     """
@@ -96,7 +96,11 @@ class StoredSplit(TextSplit):
     @functools.cached_property
     def ident(self) -> str:
         """What tells the texts of this split, in their order, from any others."""
-        return hashlib.sha256(self.store.key.encode() + self.indices.tobytes()).hexdigest()
+        import numpy as np
+
+        digest = hashlib.sha256(self.store.key.encode())
+        digest.update(np.ascontiguousarray(self.indices).data)
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -152,8 +156,8 @@ class StoredSplit(TextSplit):
         """Characters of each sample, (N,)."""
         import numpy as np
 
-        found = [sum(map(len, texts)) for _, several in self._parts(0) for texts in several]
-        return np.array(found, dtype=np.int64)
+        each = (sum(map(len, texts)) for _, several in self._parts(0) for texts in several)
+        return np.fromiter(each, np.int64, len(self))
 
     def column(self, name: str) -> list[Any]:
         """A whole column as Python's objects, in memory."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from dougong.data.names import clean, shown
 from dougong.data.splitting import parse_split
 from dougong.data.texts import caching
-from dougong.data.texts.dividing import SPLITS, divided_by_hash
+from dougong.data.texts.dividing import SPLITS
 from dougong.data.texts.features import class_names, features_of, named
+from dougong.data.texts.hashed import divided_by_hash, rows_of
 from dougong.data.texts.rows import TextData, key_of
 from dougong.data.texts.several import is_list, said_aloud, with_lists
 from dougong.data.texts.stored import BETWEEN, LEARNT, RowStore, StoredSplit, schema
@@ -106,30 +107,39 @@ def _data(
     if facts["empty"]:
         places = shown(facts["places"], 3) + (" ..." if facts["empty"] > 3 else "")
         notes.append(f"{many(facts['empty'], 'row')} without a text {are(facts['empty'])} left out: {places}.")
-    keys, given = _keys(store)
-    parts, found = divided_by_hash(keys, given, split, seed, notes, source)
+    folder = _divided(store, split, seed, source)
+    told = json.loads((folder / "told.json").read_text(encoding="utf-8"))
+    notes += told["notes"]
     notes.append(
         f"{many(len(store), 'row is', 'rows are')} read from {caching.cache_folder()} one by one, not held in memory."
     )
     learnt = max(1, -(-facts["characters"] // LEARNT))
     numbers = {each: number for number, each in enumerate(classes)}
-    splits = {each: StoredSplit(store, rows, numbers, learnt) for each, rows in parts.items()}
+    splits = {each: StoredSplit(store, rows, numbers, learnt) for each, rows in rows_of(folder).items()}
     return TextData(
-        name, source, kind, tuple(classes), False, {**splits}, dict(chosen), how or found, seed, notes
+        name, source, kind, tuple(classes), False, {**splits}, dict(chosen), how or told["how"], seed, notes
     )  # fmt: skip
 
 
-def _keys(store: RowStore) -> tuple[np.ndarray, np.ndarray]:
-    """The first 8 bytes of each row's key, (n,) uint64, and the split that it names, (n,) int8."""
+def _divided(store: RowStore, split: str | None, seed: int, source: str) -> Path:
+    """The folder of the rows of each split, see `rows_of`, and of what was decided; made unless it is there."""
+
+    def make(folder: Path) -> None:
+        said: list[str] = []
+        how = divided_by_hash(lambda: _keys(store), folder, split, seed, said, source)
+        (folder / "told.json").write_text(json.dumps({"how": how, "notes": said}), encoding="utf-8")
+
+    return caching.entry({"splits": VERSION, "rows": store.key, "split": split, "seed": seed}, make)
+
+
+def _keys(store: RowStore) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batch by batch the first 8 bytes of each row's key, (n,) uint64, and the split that it names, (n,) int8."""
     import numpy as np
 
-    keys, given = np.empty(len(store), np.uint64), np.empty(len(store), np.int8)
-    for start, batch in zip(store.starts, store.batches(), strict=False):
+    for batch in store.batches():
         held = batch.column(4)
         raw = np.frombuffer(held.buffers()[1], ">u8", 2 * len(held), 16 * held.offset)
-        keys[start : start + len(held)] = raw[::2]
-        given[start : start + len(held)] = batch.column(2).to_numpy()
-    return keys, given
+        yield raw[::2].astype(np.uint64), batch.column(2).to_numpy()
 
 
 def _store(
