@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dougong.parts.output import Output
+from dougong.tasks.scores.bootstrap import interval_of
 from dougong.tasks.scores.calibration import Calibration
+from dougong.tasks.scores.kept import Kept
 from dougong.tasks.task import Batch
 
 
@@ -28,7 +30,7 @@ class ClassificationMetrics:
         """(C, C) counts, true classes down, predicted ones across."""
         self.loss = 0.0
         self.calibration = Calibration()
-        self._right: list[Tensor] = []
+        self._right = Kept(1)
 
     def update(self, output: Output, batch: Batch) -> None:
         """Add a batch: logits (B, C), targets (B,)."""
@@ -39,7 +41,7 @@ class ClassificationMetrics:
         confidence, given = logits.double().softmax(-1).max(-1)
         size = len(self.classes)
         self.confusion += torch.bincount(targets * size + given, minlength=size * size).view(size, size)
-        self._right.append((given == targets).double())
+        self._right.add((given == targets).tolist())
         self.calibration.update(confidence, given == targets)
 
     @property
@@ -67,7 +69,11 @@ class ClassificationMetrics:
 
     def sample_scores(self) -> list[float]:
         """1 for each sample whose class was found, else 0, in the order they came; their mean is the accuracy."""
-        return torch.cat(self._right).tolist() if self._right else []
+        return self._right.rows()[:, 0].tolist()
+
+    def interval(self) -> tuple[float, float]:
+        """The bootstrap interval of the accuracy."""
+        return interval_of(self._right.rows(), lambda sums: float(sums[0]) / self.count)
 
     def table(self) -> dict[str, Any]:
         """The confusion matrix, and precision, recall, F1 and count of each class."""

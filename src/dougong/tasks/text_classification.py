@@ -17,6 +17,7 @@ from dougong.figures import are, many
 from dougong.parts.output import Output
 from dougong.tasks.metrics import ClassificationMetrics
 from dougong.tasks.scores import LabelScores
+from dougong.tasks.scores.kept import Kept
 from dougong.tasks.task import Batch, Prediction
 from dougong.tasks.text_task import TextTask, length_said, short
 from dougong.tasks.texts import AT_ONCE, fit_text, longest, padded, tokenizer_for
@@ -234,7 +235,7 @@ class SeveralMetrics:
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.scores, self.loss, self.count = LabelScores(classes), 0.0, 0
-        self._right: list[Tensor] = []
+        self._right = Kept(1)
 
     def update(self, output: Output, batch: Batch) -> None:
         """Add a batch: logits (B, C), targets (B, C)."""
@@ -243,7 +244,7 @@ class SeveralMetrics:
         self.loss += float(F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(1).sum())
         self.count += len(targets)
         self.scores.update(logits.cpu(), targets.cpu())
-        self._right.append(((logits > 0) == (targets > 0.5)).all(1).double().cpu())
+        self._right.add(((logits > 0) == (targets > 0.5)).all(1).tolist())
 
     def compute(self) -> dict[str, float]:
         """loss (binary cross-entropy, the mean over classes), and what `LabelScores.compute` gives."""
@@ -251,7 +252,7 @@ class SeveralMetrics:
 
     def sample_scores(self) -> list[float]:
         """1 for each text with all of its classes right, else 0."""
-        return torch.cat(self._right).tolist() if self._right else []
+        return self._right.rows()[:, 0].tolist()
 
     def interval(self) -> tuple[float, float]:
         """The bootstrap interval of micro_f1 over texts."""

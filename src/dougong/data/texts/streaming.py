@@ -338,12 +338,12 @@ def _batches(path: Path, block: int) -> Iterator[pa.RecordBatch]:
     elif ending == ".jsonl":
         import pyarrow.json as pj
 
-        yield from pj.open_json(path, pj.ReadOptions(block_size=block))
+        yield from pj.open_json(pa.memory_map(str(path)), pj.ReadOptions(block_size=block))
     else:
         import pyarrow.csv as pc
 
         read = pc.ReadOptions(block_size=block)
-        yield from pc.open_csv(path, read, *csv_options(path, read))
+        yield from pc.open_csv(pa.memory_map(str(path)), read, *csv_options(path, read))
 
 
 def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:

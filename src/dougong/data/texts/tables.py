@@ -253,7 +253,8 @@ def csv_options(path: Path, read: pc.ReadOptions) -> tuple[pc.ParseOptions, pc.C
     names = first.decode("utf-8-sig", "replace")
     mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=names.count)
     parse = pc.ParseOptions(delimiter=mark, newlines_in_values=True)
-    head = pc.open_csv(path, read, parse).schema.names
+    # mapped, since Arrow reads up to 32 blocks ahead, which would be held in memory
+    head = pc.open_csv(pa.memory_map(str(path)), read, parse).schema.names
     return parse, pc.ConvertOptions(column_types={name: pa.string() for name in head}, strings_can_be_null=False)
 
 

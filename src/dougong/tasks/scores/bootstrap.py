@@ -9,6 +9,8 @@ from torch import Tensor
 
 LEVEL = 0.95
 DRAWS = 2000
+AT_ONCE = 2**18
+"""Samples that are drawn at once, so that memory does not grow with them."""
 
 
 def interval(scores: Sequence[float], level: float = LEVEL, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
@@ -42,7 +44,15 @@ def interval_of(
     if not count:
         return float("nan"), float("nan")
     generator = torch.Generator().manual_seed(seed)
-    found = [score(values[torch.randint(count, (count,), generator=generator)].sum(0)) for _ in range(draws)]
+    parts = [min(AT_ONCE, count - start) for start in range(0, count, AT_ONCE)]
+
+    def sums() -> Tensor:
+        return sum(
+            (values[torch.randint(count, (part,), generator=generator)].sum(0) for part in parts),
+            torch.zeros(values.shape[1], dtype=torch.float64),
+        )
+
+    found = [score(sums()) for _ in range(draws)]
     tail = (1 - level) / 2
     ends = torch.tensor([tail, 1 - tail], dtype=torch.float64)
     low, high = torch.quantile(torch.tensor(found, dtype=torch.float64), ends).tolist()

@@ -12,6 +12,7 @@ from torch import Tensor
 from dougong.tasks.scores.bootstrap import interval_of
 from dougong.tasks.scores.calibration import Calibration
 from dougong.tasks.scores.entities import ratios
+from dougong.tasks.scores.kept import Kept
 
 
 class LabelScores:
@@ -28,7 +29,7 @@ class LabelScores:
         self.classes, self.threshold = tuple(classes), threshold
         self._counts = MultilabelStatScores(len(self.classes), average=None)
         self._exact = MultilabelExactMatch(len(self.classes))
-        self._samples: list[Tensor] = []
+        self._samples = Kept(3)
         self._shares: list[Tensor] = []
         self._true: list[Tensor] = []
         self.calibration = Calibration()
@@ -44,13 +45,13 @@ class LabelScores:
         self.calibration.update(torch.where(given > 0, shares, 1 - shares).flatten(), (given == true).flatten())
         self._counts.update(given, true)
         self._exact.update(given, true)
-        self._samples.append(torch.stack([(given & true).sum(1), given.sum(1), true.sum(1)], 1))
+        self._samples.add(torch.stack([(given & true).sum(1), given.sum(1), true.sum(1)], 1).flatten().tolist())
 
     def compute(self) -> dict[str, float]:
         """micro_f1, macro_f1 (the mean over labels that occur or were given), subset_accuracy (all labels right),
         mean_average_precision (over labels that occur) and ece, the calibration error of all single decisions, each
         with the probability of what was decided; NaN before the first batch."""
-        if not self._samples:
+        if not self._shares:
             names = ("micro_f1", "macro_f1", "subset_accuracy", "mean_average_precision", "ece")
             return dict.fromkeys(names, float("nan"))
         each = [row["f1"] for row in self.table().values() if row["support"] or row["given"]]
@@ -67,7 +68,7 @@ class LabelScores:
 
     def table(self) -> dict[str, dict[str, float]]:
         """precision, recall, f1, support (how many are true) and given (how many were given) of each label."""
-        if not self._samples:
+        if not self._shares:
             return {}
         found: dict[str, dict[str, float]] = {}
         for name, row in zip(self.classes, self._counts.compute().tolist(), strict=True):
@@ -78,7 +79,7 @@ class LabelScores:
 
     def statistics(self) -> Tensor:
         """(N, 3): labels right, given and true of each sample, in the order they came."""
-        return torch.cat(self._samples).double() if self._samples else torch.zeros(0, 3, dtype=torch.float64)
+        return self._samples.rows()
 
     def interval(self, **settings: Any) -> tuple[float, float]:
         """The bootstrap interval of micro_f1 over samples; settings as for `dougong.tasks.scores.interval`."""

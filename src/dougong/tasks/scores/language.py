@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dougong.data.tagging import IGNORED
 from dougong.tasks.scores.bootstrap import interval_of
+from dougong.tasks.scores.kept import Kept
 
 
 class LanguageScores:
     """Sums of losses over tokens, and of the characters and bytes that those tokens stand for."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[float, int, int, int]] = []
+        self._rows = Kept(4)
 
     def update(self, losses: Tensor, counted: Tensor, characters: int = 0, octets: int = 0) -> None:
         """Add a text, or a row of texts.
@@ -28,7 +28,7 @@ class LanguageScores:
             characters, octets: of the text that the counted tokens stand for, in UTF-8.
         """
         kept = losses.detach().double()[counted]
-        self._rows.append((float(kept.sum()), kept.numel(), characters, octets))
+        self._rows.add((float(kept.sum()), kept.numel(), characters, octets))
 
     def update_logits(self, logits: Tensor, targets: Tensor, characters: int = 0, octets: int = 0) -> None:
         """Add logits (..., L, V) and the tokens that came (..., L), `IGNORED` where none counts; see `update`."""
@@ -52,7 +52,7 @@ class LanguageScores:
 
     def statistics(self) -> Tensor:
         """(N, 4): nats, tokens, characters and bytes of each update."""
-        return torch.tensor(self._rows, dtype=torch.float64).view(-1, 4)
+        return self._rows.rows()
 
     def interval(self, **settings: Any) -> tuple[float, float]:
         """The bootstrap interval of loss over updates; settings as for `dougong.tasks.scores.interval`."""
