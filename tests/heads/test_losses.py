@@ -197,7 +197,7 @@ def test_never_holds_all_scores(kind: str) -> None:
 
 
 def test_chunks_are_of_about_one_size() -> None:
-    assert chunks.chunk_of(2048, 50257) == 293  # seven of them
+    assert chunks.chunk_of(2048, 50257) == 512  # four of them, where the most that is held would be 667
     assert chunks.chunk_of(2048, 50257, "cuda") == 2048
     assert chunks.chunk_of(0, 10) == 1 and chunks.chunk_of(5, 2**30) == 1
 
@@ -272,3 +272,16 @@ def test_models_wait_only_when_asked() -> None:
     classes = dougong.build({"architecture": "textcnn", "vocab_size": 40, "n_classes": 3}, seed=0)
     with deferring():
         assert type(classes(tokens)) is Output
+
+
+def test_a_word_of_hardly_any_share_is_scored_as_exactly_as_others() -> None:
+    hidden = torch.tensor([[[1.0], [1.0], [0.5]]])
+    head = Project(1, 3)
+    with torch.no_grad():
+        head.linear.weight.copy_(torch.tensor([[200.0], [60.0], [0.0]]))
+        head.linear.bias.zero_() if head.linear.bias is not None else None
+    targets = torch.tensor([[2, 1, 0]])  # shares of e^-200, which float32 cannot hold, e^-140 and nearly one
+    right = F.cross_entropy(head.linear(hidden).double().flatten(0, 1), targets.flatten(), reduction="none")
+    found = token_losses(Pending(head, hidden), targets)
+    torch.testing.assert_close(found.double().flatten(), right, rtol=1e-6, atol=1e-6)
+    assert right[0] == 200, "the case is one that a plain share would lose"

@@ -10,9 +10,12 @@ from torch.autograd.function import once_differentiable
 
 from dougong.parts.products import linear, onednn
 
-SCORES = {"cpu": 2**24, "other": 2**27}
-"""Scores that are held at once: 64 MiB on the CPU, where two tables of them are about as large as its caches and the
-gradient of the weights is written once a chunk; 512 MiB elsewhere."""
+SCORES = {"cpu": 2**25, "other": 2**27}
+"""Scores that are held at once: 128 MiB on the CPU, where more tokens make products no quicker, and fewer write the
+gradient of the weights more often; 512 MiB elsewhere."""
+
+LEAST = 1e-30
+"""A share of less is too near to the least number of its type for its logarithm to be exact."""
 
 ROW = 64
 """A row of scores is as many places long, or a multiple."""
@@ -82,13 +85,18 @@ class Chunks:
         for start in range(0, len(self.hidden), self.size):
             yield slice(start, min(start + self.size, len(self.hidden)))
 
-    def scores(self, part: slice) -> tuple[Tensor, Tensor]:
-        """The scores of a chunk and their logarithms as shares, (n, V) both."""
+    def scores(self, part: slice, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The scores of a chunk, (n, V), their shares of one, (n, V), and the logarithm of the sum of their powers, (n, 1).
+
+        Args:
+            part: of the tokens.
+            chosen: (n, 1), a word of each.
+        """
         hidden = self.hidden[part]
         if self.tables is None:
             scores = (hidden @ self.weight.t()).to(self.exact)
         else:
-            whole, shares = (table[: len(hidden)] for table in self.tables)
+            whole, room = (table[: len(hidden)] for table in self.tables)
             scores = whole[:, : len(self.weight)]
             for columns in self.columns:
                 if self.half:
@@ -102,8 +110,14 @@ class Chunks:
         if self.cap is not None:
             scores.div_(self.cap).tanh_().mul_(self.cap)
         if self.tables is None:
-            return scores, scores.log_softmax(-1)
-        return scores, torch.log_softmax(whole, -1, out=shares)[:, : len(self.weight)]
+            total = scores.logsumexp(-1, keepdim=True)
+            return scores, (scores - total).exp(), total
+        shares = torch.softmax(whole, -1, out=room)[:, : len(self.weight)]
+        # what one word says of the sum is what a pass over all would find, unless its share is hardly a number
+        share = shares.gather(1, chosen)
+        if bool((share > LEAST).all()):
+            return scores, shares, scores.gather(1, chosen) - share.log()
+        return scores, shares, scores.logsumexp(-1, keepdim=True)
 
     def back(self, part: slice, gradient: Tensor, keep: Tensor, into: Tensor | None, table: Tensor | None) -> None:
         """Through the product, from the gradient of a chunk's scores (n, V).
@@ -146,7 +160,8 @@ def losses_in_chunks(
     keep = targets != ignore_index
     chosen = torch.where(keep, targets, 0)[:, None]
     for part in chunks:
-        found[part] = torch.where(keep[part], -chunks.scores(part)[1].gather(1, chosen[part])[:, 0], 0)
+        scores, _, whole = chunks.scores(part, chosen[part])
+        found[part] = torch.where(keep[part], (whole - scores.gather(1, chosen[part]))[:, 0], 0)
     return found
 
 
@@ -183,16 +198,15 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         chosen, count = torch.where(keep, targets, 0)[:, None], keep.sum()
         total = torch.zeros((), device=hidden.device, **exact)
         for part in chunks:
-            scores, shares = chunks.scores(part)
+            scores, gradient, whole = chunks.scores(part, chosen[part])
             kept = keep[part, None]
-            losses = -(1 - smoothing) * shares.gather(1, chosen[part])
+            losses = whole - (1 - smoothing) * scores.gather(1, chosen[part])
             if smoothing:
-                losses = losses - smoothing * shares.mean(1, keepdim=True)
+                losses = losses - smoothing * scores.mean(1, keepdim=True)
             total = total + torch.where(kept, losses, 0).sum()
             if not any(asked):
                 continue
             # of a mean over one token: its shares, less what was true
-            gradient = shares.exp_()
             gradient.scatter_add_(1, chosen[part], gradient.new_full((1, 1), smoothing - 1).expand(len(gradient), 1))
             if smoothing:
                 gradient.sub_(smoothing / len(weight))
