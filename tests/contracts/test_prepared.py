@@ -157,7 +157,7 @@ def test_rounding_is_to_the_nearest_and_again_changes_nothing(bits: int) -> None
     if bits == 8:
         assert torch.equal(Codes(once, bits).table(), once)
     values, scale = rounded(weight, bits)
-    assert scale.dtype == torch.bfloat16 and values.dtype == (torch.int8 if bits == 8 else torch.uint8)
+    assert scale.dtype == torch.bfloat16 and values.dtype == torch.int8
 
 
 def test_scales_of_four_bits_are_better_than_the_largest_weights_alone() -> None:

@@ -57,13 +57,16 @@ def test_products_equal_torchs(rows: int, sizes: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("bits", [8, 4])
 @pytest.mark.parametrize("rows", [1, 3, 6, 15, 32])
-def test_products_of_whole_numbers_equal_those_of_the_floats_they_stand_for(bits: int, rows: int) -> None:
+@pytest.mark.parametrize("n_out", [11, 16, 50])
+def test_products_of_whole_numbers_equal_those_of_the_floats_they_stand_for(bits: int, rows: int, n_out: int) -> None:
     assert KERNELS is not None
-    codes = Codes(torch.randn(11, 96), bits)
+    codes = Codes(torch.randn(n_out, 96), bits)
     x = torch.randn(rows, 96)
     right = (x.double() @ codes.table().double().T).float()
-    assert_equal_to_rounding(KERNELS.multiply(x, codes.codes, codes.scale, None, 11, KIND[bits]), right)
-    assert_different(KERNELS.multiply(x, codes.codes, codes.scale.roll(1, 0).contiguous(), None, 11, KIND[bits]), right)
+    assert_equal_to_rounding(KERNELS.multiply(x, codes.codes, codes.scale, None, n_out, KIND[bits]), right)
+    assert_different(
+        KERNELS.multiply(x, codes.codes, codes.scale.roll(1, -1).contiguous(), None, n_out, KIND[bits]), right
+    )
 
 
 @pytest.mark.parametrize("name", list(WRITERS))

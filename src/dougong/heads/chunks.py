@@ -86,7 +86,7 @@ class Chunks:
             yield slice(start, min(start + self.size, len(self.hidden)))
 
     def scores(self, part: slice, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The scores of a chunk, (n, V), their shares of one, (n, V), and the logarithm of the sum of their powers, (n, 1).
+        """The scores of a chunk (n, V), their shares of one (n, V), and the logarithm of their powers' sum (n, 1).
 
         Args:
             part: of the tokens.

@@ -16,6 +16,7 @@ from dougong.parts.embeddings import Embedded, TokenEmbedding
 from dougong.parts.experts import Experts
 
 GROUP = 32
+LANES = 16  # rows of a block
 TOP = {8: 127, 4: 8}  # the largest whole number: of 4 bits -8 is one, so a group's largest weight is put there
 KIND = {8: 2, 4: 3}  # the number that step.cpp knows them by
 SHARES = {8: (1.0,), 4: (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)}  # of the largest weight, that are tried
@@ -35,21 +36,31 @@ class Codes(nn.Module):
     def __init__(self, weight: Tensor, bits: int) -> None:
         super().__init__()
         self.bits, self.shape = bits, tuple(weight.shape)
-        codes, scale = rounded(weight.detach().float(), bits)
-        self.register_buffer("codes", codes)  # int8 (..., N, K), or uint8 (..., N, K / 2)
-        self.register_buffer("scale", scale)  # bfloat16 (..., N, K / 32)
+        codes, scale = laid(*rounded(weight.detach().float(), bits), bits)
+        # as step.cpp reads them: blocks of 16 rows, groups, four columns by four, the rows, and the four of each row
+        self.register_buffer("codes", codes)  # uint8 (..., blocks, K / 32, bits, 16, 4)
+        self.register_buffer("scale", scale)  # bfloat16 (..., blocks, K / 32, 16)
 
     def __len__(self) -> int:
         """Rows, or tables."""
         return int(self.shape[0])
 
-    def table(self, rows: Tensor | int | None = None) -> Tensor:
-        """The table, or these rows of it, in float32: (N, K) or (..., K); of several tables, all or these of them."""
-        codes, scale = (self.codes, self.scale) if rows is None else (self.codes[rows], self.scale[rows])
-        codes = codes.unflatten(-1, (scale.shape[-1], -1))
+    def table(self, which: int | None = None) -> Tensor:
+        """The table, or this one of several, in float32: (N, K), or all of several, (E, N, K)."""
+        codes, scale = (self.codes, self.scale) if which is None else (self.codes[which], self.scale[which])
+        rows = self._floats(codes.movedim(-2, -4), scale.movedim(-1, -2)).flatten(-3, -2)
+        return rows[..., : self.shape[-2], :]
+
+    def rows(self, numbers: Tensor) -> Tensor:
+        """These rows of one table, (...) to (..., K) in float32."""
+        block, row = numbers // LANES, numbers % LANES
+        return self._floats(self.codes[block, :, :, row], self.scale[block, :, row])
+
+    def _floats(self, codes: Tensor, scale: Tensor) -> Tensor:
+        """(..., K / 32, bits, 4) and (..., K / 32) to (..., K)."""
         if self.bits == 4:
-            codes = torch.cat((codes & 15, codes >> 4), -1).to(torch.int8) - 8
-        return (codes.float() * scale.float()[..., None]).flatten(-2)
+            codes = torch.cat((codes & 15, codes >> 4), -2)
+        return ((codes.flatten(-2).float() - 2 ** (self.bits - 1)) * scale.float()[..., None]).flatten(-2)
 
     def multiply(self, x: Tensor, bias: Tensor | None, which: int | None = None) -> Tensor:
         """(..., K) by the table, or by this one of several, to (..., N)."""
@@ -114,7 +125,7 @@ class QuantisedEmbedding(TokenEmbedding):
 
     def forward(self, tokens: Tensor, types: Tensor | None = None) -> Embedded:
         """As `TokenEmbedding`."""
-        x = self.codes.table(tokens)
+        x = self.codes.rows(tokens)
         return self.added(x * self.scale if self.scale != 1 else x, types)
 
 
@@ -144,7 +155,7 @@ class QuantisedHead(nn.Module):
 
 
 def rounded(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """A table (N, K) of float32 as whole numbers, and the scales (N, K / 32) of its groups.
+    """A table (..., N, K) of float32 as whole numbers, int8, and the scales (..., N, K / 32) of its groups.
 
     Raises:
         ValueError: K is no multiple of 32.
@@ -168,8 +179,20 @@ def rounded(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
             error, tried, values = (torch.where(better, new, old) for new, old in pairs)
         found = [(error, tried, values)]
     _, scales, codes = found[0]
-    scale = scales.squeeze(-1).to(torch.bfloat16).contiguous()
-    if bits == 8:
-        return codes.to(torch.int8).flatten(-2).contiguous(), scale
-    nibbles = (codes + 8).to(torch.uint8)
-    return (nibbles[..., : GROUP // 2] | nibbles[..., GROUP // 2 :] << 4).flatten(-2).contiguous(), scale
+    return codes.to(torch.int8).flatten(-2), scales.squeeze(-1).to(torch.bfloat16)
+
+
+def laid(values: Tensor, scale: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Whole numbers (..., N, K) and scales (..., N, K / 32) in the order in which step.cpp reads them.
+
+    Returns:
+        uint8 (..., blocks, K / 32, bits, 16, 4), where a byte of 4 bits holds a weight of a group's first half low and
+        one of its second half high, and bfloat16 (..., blocks, K / 32, 16); rows that fill the last block are zeros.
+    """
+    more = -values.shape[-2] % LANES
+    values, scale = nn.functional.pad(values, (0, 0, 0, more)), nn.functional.pad(scale, (0, 0, 0, more))
+    codes = (values.to(torch.int16) + 2 ** (bits - 1)).to(torch.uint8)
+    codes = codes.unflatten(-1, (-1, GROUP // 4, 4)).unflatten(-4, (-1, LANES)).movedim(-4, -2)
+    if bits == 4:
+        codes = codes[..., :4, :, :] | codes[..., 4:, :, :] << 4
+    return codes.contiguous(), scale.unflatten(-2, (-1, LANES)).transpose(-1, -2).contiguous()

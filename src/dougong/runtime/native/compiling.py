@@ -1,4 +1,4 @@
-"""step.cpp becomes a library: with the system's compiler, for this machine's instructions, once."""
+"""step.cpp and what it includes become a library: by the system's compiler, for this machine's instructions, once."""
 
 from __future__ import annotations
 
@@ -97,6 +97,7 @@ def _fingerprint(compiler: str) -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else [platform.processor()]
     instructions = next((line for line in lines if line.startswith(("flags", "Features"))), lines[0])
     said = [
+        *(path.read_text(encoding="utf-8") for path in sorted(SOURCE.parent.glob("*.h"))),
         SOURCE.read_text(encoding="utf-8"),
         compiler,
         str(os.stat(compiler).st_mtime),
@@ -106,11 +107,17 @@ def _fingerprint(compiler: str) -> str:
     return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
 
 
-def _compile(compiler: str, path: Path) -> str:
-    """Make the library beside its place and move it there; what went wrong, or ""."""
+def _compile(compiler: str, path: Path, processor: str = "native") -> str:
+    """Make the library beside its place and move it there; what went wrong, or "".
+
+    Args:
+        compiler: that makes it.
+        path: where it goes.
+        processor: whose instructions it may use; this machine's own.
+    """
     half = path.with_suffix(f".{os.getpid()}.so")
     command = [
-        compiler, "-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-fopenmp", "-fPIC", "-shared", "-w",
+        compiler, "-O3", f"-march={processor}", "-std=c++17", "-fno-math-errno", "-fopenmp", "-fPIC", "-shared", "-w",
         "-o", str(half), str(SOURCE),
     ]  # fmt: skip
     try:
