@@ -1,15 +1,16 @@
-"""Memory and time to the first step on generated tables of two sizes, each training in a process of its own.
+"""Memory and time to the first step on generated tables of several sizes, each training in a process of its own.
 
 Anonymous memory is what a process cannot give back: pages of mapped files are not in it. "cold" reads the table and
 makes its tokens, "warm" finds both in the cache.
 
-python benchmarks/streaming.py [--megabytes 50 500] [--steps 20] [--threads 2]
+python benchmarks/streaming.py [--megabytes 70 280 840] [--steps 20] [--threads 2]
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 import os
 import random
@@ -94,7 +95,7 @@ def learn(table: str, model: str, steps: int, threads: int, out: str) -> None:
 def main() -> None:
     """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--megabytes", type=int, nargs="+", default=[50, 500])
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[70, 280])
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--child", nargs=3, help="TABLE MODEL OUT: train and say what it took")
@@ -106,7 +107,7 @@ def main() -> None:
     figures: dict[str, Any] = {
         "steps": options.steps,
         "threads": options.threads,
-        "of": "anonymous memory above that after the imports, MB",
+        "of": "anonymous memory above that after the imports, MB; bytes_a_row: by how much it grew from the size before",
     }
     with tempfile.TemporaryDirectory() as place:
         for size in options.megabytes:
@@ -131,12 +132,11 @@ def main() -> None:
                     print(size, model, turn, row[f"{model}_{turn}"], flush=True)
             figures[f"{size}_megabytes"] = row
     sizes = [figures[f"{size}_megabytes"] for size in options.megabytes]
-    if len(sizes) > 1:
-        more = sizes[-1]["rows"] - sizes[0]["rows"]
-        for name in sizes[0]:
-            if isinstance(sizes[0][name], dict):
-                grown = (sizes[-1][name]["anonymous_mb"] - sizes[0][name]["anonymous_mb"]) * 10**6
-                figures[f"{name}_bytes_a_row"] = round(grown / more, 1)
+    for before, after in itertools.pairwise(sizes):
+        for name, held in after.items():
+            if isinstance(held, dict):
+                grown = (held["anonymous_mb"] - before[name]["anonymous_mb"]) * 10**6
+                held["bytes_a_row"] = round(grown / (after["rows"] - before["rows"]), 1)
     print(figures)
     record("streaming", figures)
 
