@@ -107,7 +107,7 @@ def main() -> None:
     figures: dict[str, Any] = {
         "steps": options.steps,
         "threads": options.threads,
-        "of": "anonymous memory above that after the imports, MB; bytes_a_row: by how much it grew from the size before",
+        "of": "anonymous memory above that after the imports, MB; bytes_a_row: what it grew by from the size before",
     }
     with tempfile.TemporaryDirectory() as place:
         for size in options.megabytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import types
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,15 @@ import pytest
 import torch
 
 import dougong as dg
-from dougong.data import open_data
+from dougong.data import batching, open_data
 from dougong.data.texts import TextSplit, caching
+from dougong.data.tokenizing import Tokenizer
+from dougong.report import predictions
+from dougong.report.answers import answer_parts
+from dougong.report.predictions import looked_at, predict_split
 from dougong.tasks import stored, task_for
 from dougong.tasks.stored import StoredDocuments, StoredTokens
+from dougong.training.plan import Plan, lengths_of
 
 CNN = {"architecture": "textcnn", "d_model": 8, "n_filters": 4}
 GPT = {"architecture": "gpt2", "d_model": 16, "n_heads": 2, "n_layers": 1}
@@ -142,3 +148,71 @@ def test_trained_as_from_memory_and_resumed_bit_for_bit(
     last, again = (run.checkpoints.read("step-000012")[0] for run in (whole, resumed))
     for part in ("model", "optimizer"):
         assert last[part] and all(torch.equal(last[part][name], again[part][name]) for name in last[part])
+
+
+def held(root: Any, most: int, mapped: int = 0) -> list[str]:
+    """What an object holds in memory, at any depth, that has more than so many parts; mapped files are not held.
+
+    Args:
+        root: of what is looked through.
+        most: parts that are few.
+        mapped: where the tensor that is a mapped file begins.
+    """
+    found, seen, left = [], set(), [("it", root)]
+    while left:
+        name, one = left.pop()
+        if id(one) in seen or isinstance(one, type | types.ModuleType | types.FunctionType | str | bytes):
+            continue
+        seen.add(id(one))
+        if isinstance(one, np.ndarray):
+            base = one
+            while isinstance(base, np.ndarray) and not isinstance(base, np.memmap) and base.base is not None:
+                base = base.base
+            found += [name] * (one.size > most and not isinstance(base, np.memmap))
+        elif isinstance(one, torch.Tensor):
+            found += [name] * (one.numel() > most and one.data_ptr() != mapped)
+        elif isinstance(one, dict | list | tuple | set | frozenset):
+            found += [name] * (len(one) > most)
+            pairs = one.items() if isinstance(one, dict) else enumerate(one)
+            left += [(f"{name}[{key!r}]", value) for key, value in pairs]
+        elif type(one).__module__.startswith("dougong") and not isinstance(one, Tokenizer):
+            left += [(f"{name}.{key}", value) for key, value in vars(one).items()]
+    return found
+
+
+@pytest.mark.parametrize("task", [None, "causal-language", "masked-language"])
+def test_nothing_that_is_held_grows_with_the_rows(
+    task: str | None, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "STRETCH", 16)
+    data = open_data(table, kind="corpus" if task else None)
+
+    def plan_of(data: Any) -> tuple[Any, Plan]:
+        made = task_for(data, task, max_length=12)
+        plan = Plan(made.size("train"), 4, 0, lengths_of(made))
+        for step in range(plan.steps(1.5)):
+            made.batch("train", plan.batch(step)[1], train=True, epoch=0, seed=0)
+        plan.ledger()
+        return made, plan
+
+    ours = plan_of(data)
+    where = ours[0].lengths("train").ctypes.data
+    assert ours[1].lengths is not None and ours[1].lengths.data_ptr() == where
+    assert ours[0].size("train") > 150 and not held(ours, 100, where)
+    grown = held(plan_of(in_memory(data)), 100)  # the control: what is in memory is found
+    assert any("lengths" in name for name in grown) and any("_rows" in name for name in grown)
+
+
+def test_of_many_test_samples_a_report_shows_some(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = dg.train(CNN, table, budget="2steps", out=tmp_path / "run", split="50/10/40", tensorboard=False)
+    task, model = run.task(), run.model()
+    whole = predict_split(model, task)
+    assert looked_at(task) == (task, 1) and len(whole.where) == task.size("test") > 60
+    monkeypatch.setattr(predictions, "MOST", 20)
+    some, apart = looked_at(task)
+    part = predict_split(model, some)
+    assert apart == -(-len(whole.where) // 20) and part.where == whole.where[::apart]
+    assert np.allclose(part.probabilities, whole.probabilities[::apart], atol=1e-6)
+    assert [row.texts for row in some.split("test")] == [row.texts for row in task.split("test")][::apart]
+    assert f"one in {apart} is looked at" in answer_parts({"it": model}, task)["Confusion"]
+    assert looked_at(task_for(in_memory(task.data), max_length=12))[1] == 1

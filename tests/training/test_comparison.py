@@ -47,6 +47,16 @@ def test_the_paired_test_against_all_flips(seed: int) -> None:
     assert paired_test(first, second, draws=20000) == pytest.approx(exact, abs=0.02)
 
 
+def test_the_paired_test_of_many_samples_draws_some_flips_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = torch.Generator().manual_seed(0)
+    first = torch.rand(60, generator=drawn, dtype=torch.float64)
+    second = first + 0.2 * torch.rand(60, generator=drawn, dtype=torch.float64) - 0.085
+    whole = paired_test(first, second, draws=3000)
+    monkeypatch.setattr("dougong.training.comparison.SIGNS", 60 * 7)
+    assert 0.005 < whole < 0.9 and paired_test(first, second, draws=3000) == whole
+    assert paired_test(first, second, draws=3000, seed=1) != whole
+
+
 def test_the_paired_test_tells_alike_from_different() -> None:
     scores = torch.randint(0, 2, (300,)).double()
     assert paired_test(scores, scores) == 1.0

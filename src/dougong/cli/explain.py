@@ -177,8 +177,9 @@ Asked = tuple[Any, int | str | None, str, str | None, str]
 def _of_classes(model: Any, task: Any) -> Iterator[Asked]:
     """Test samples with one answer each: right and wrong ones."""
     from dougong.report.examples import choose, sample_of
-    from dougong.report.predictions import predict_split
+    from dougong.report.predictions import looked_at, predict_split
 
+    task, _ = looked_at(task)
     predictions = predict_split(model, task)
     for number, why in choose([predictions]).items():
         true, where = predictions.name_true(number), predictions.where[number]

@@ -21,7 +21,7 @@ from dougong.report.masks import of_masks
 from dougong.report.neighbours import of_sentences
 from dougong.report.neighbours import questions as pairs_to_explain
 from dougong.report.parts import WORST, confusion_part, mistakes_part
-from dougong.report.predictions import LONGEST_TEXT, predict_split
+from dougong.report.predictions import LONGEST_TEXT, looked_at, predict_split
 from dougong.report.tables import table, tabs
 from dougong.training.scoring import score
 
@@ -45,12 +45,13 @@ def answer_parts(models: Mapping[str, nn.Module], task: Any, said: str = "") -> 
 
 def of_classes(models: Mapping[str, nn.Module], task: Any) -> dict[str, str]:
     """Confusion, the worst mistakes, and some predictions explained."""
+    task, apart = looked_at(task)
+    note = "" if apart == 1 else f'<p class="note">Of the many test samples one in {apart} is looked at here.</p>'
     found = {name: predict_split(model, task) for name, model in models.items()}
     return {
-        "Labels" if getattr(task, "several", False) else "Confusion": tabs(
-            "confusion", {name: confusion_part(each) for name, each in found.items()}
-        ),
-        "Worst mistakes": tabs("mistakes", {name: mistakes_part(each, task) for name, each in found.items()}),
+        "Labels" if getattr(task, "several", False) else "Confusion": note
+        + tabs("confusion", {name: confusion_part(each) for name, each in found.items()}),
+        "Worst mistakes": note + tabs("mistakes", {name: mistakes_part(each, task) for name, each in found.items()}),
         "Explanations": explanations(models, task, found),
     }
 

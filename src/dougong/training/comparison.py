@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from dougong import console
+from dougong.data.batching import in_order
 from dougong.errors import UserError
 from dougong.training.config import TrainingConfig
 from dougong.training.measuring import latency, peak_memory
@@ -339,6 +340,10 @@ def t_interval(
     return max(mean - reach, limits[0]), min(mean + reach, limits[1])
 
 
+SIGNS = 2**25
+"""That are drawn at once, so that many samples need no more memory than some."""
+
+
 def paired_test(first: torch.Tensor, second: torch.Tensor, draws: int = 10000, seed: int = 0) -> float:
     """Probability of a mean difference as large as seen if the two were alike on every sample (two-sided).
 
@@ -357,7 +362,7 @@ def paired_test(first: torch.Tensor, second: torch.Tensor, draws: int = 10000, s
         return 1.0
     generator = torch.Generator().manual_seed(seed)
     seen, extreme = float(difference.sum().abs()), 0
-    for chunk in torch.arange(draws).split(1000):
+    for chunk in in_order(draws, max(1, min(1000, SIGNS // len(difference)))):
         signs = torch.randint(0, 2, (len(chunk), len(difference)), generator=generator, dtype=torch.float64) * 2 - 1
         extreme += int(((signs @ difference).abs() >= seen - 1e-12).sum())
     return (extreme + 1) / (draws + 1)

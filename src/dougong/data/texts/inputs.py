@@ -261,7 +261,7 @@ def _parquet(path: Path, reading: Reading) -> Iterator[Input]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as opened:
+        with pq.ParquetFile(path, memory_map=True) as opened:  # else whole groups of rows are held
             names = {clean(each): each for each in opened.schema_arrow.names}
             sample = next(opened.iter_batches(LOOKED_AT), None)
             held = [] if sample is None else [{clean(k): v for k, v in row.items()} for row in sample.to_pylist()]

@@ -322,7 +322,7 @@ def _batches(path: Path, block: int) -> Iterator[pa.RecordBatch]:
     if ending == ".parquet":
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, memory_map=True) as file:  # else whole groups of rows are held, one after another
             yield from file.iter_batches(4096)
     elif ending == ".arrow":
         mapped = pa.memory_map(str(path))
