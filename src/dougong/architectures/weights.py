@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dougong.errors import UserError
 
-DONTNEED, POPULATE = 4, 22  # what Linux calls MADV_DONTNEED, and MADV_POPULATE_READ (from 5.14 on)
+DONTNEED, HUGE, POPULATE = 4, 14, 22  # Linux's MADV_DONTNEED, MADV_HUGEPAGE and MADV_POPULATE_READ (from 5.14 on)
 TYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
     "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "C64": torch.complex64, "BOOL": torch.bool,
@@ -100,7 +100,7 @@ class Weights:
     def prepare(self, name: str, tensor: Tensor) -> None:
         """Have the memory of a tensor that `get` gave mapped at once, which is faster than page by page."""
         if self._files[name] in self._mapped:
-            _advise(tensor, POPULATE, outward=True)
+            advise(tensor, POPULATE, outward=True)
 
     def forget(self, name: str, tensor: Tensor) -> None:
         """Give the memory of a tensor back that `get` gave and that was copied. Read again, it comes from the file.
@@ -108,7 +108,7 @@ class Weights:
         Without this a mapped file counts beside the copies as long as any other tensor of it is in use.
         """
         if self._files[name] in self._mapped:
-            _advise(tensor, DONTNEED, outward=False)
+            advise(tensor, DONTNEED, outward=False)
 
     def _names(self, file: Path) -> list[str]:
         if file.suffix == ".safetensors":
@@ -182,8 +182,14 @@ class Mapped:
                 yield names, self._bytes[begin:end].view(dtype)
 
 
-def _advise(tensor: Tensor, advice: int, outward: bool) -> None:
-    """Tell the system what becomes of a tensor's pages, those that it shares with a neighbour included or not."""
+def advise(tensor: Tensor, advice: int, outward: bool) -> None:
+    """Tell the system what becomes of a tensor's pages.
+
+    Args:
+        tensor: on the CPU.
+        advice: one of those above.
+        outward: whether pages that it shares with a neighbour are meant too.
+    """
     if sys.platform != "linux":
         return
     begin, end = tensor.data_ptr(), tensor.data_ptr() + tensor.numel() * tensor.element_size()
