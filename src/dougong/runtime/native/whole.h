@@ -28,7 +28,7 @@ struct Block {  // 16 rows from row n on
 
 // Inputs are made whole numbers of three signed bytes, 32 of which share a scale: 23 bits, as float32 has. Sums within
 // a group are exact, so that the answer is what float32 would give, but for its own rounding.
-constexpr int BYTES = 3, WHOLE_M = 6;
+constexpr int BYTES = 3, WHOLE_M = 4;
 
 struct Inputs {
     std::vector<int8_t> bytes;    // (rows, groups, BYTES, GROUP), the least first
@@ -108,7 +108,7 @@ static inline void whole_tile(const Op &op, int64_t n, int64_t m, int64_t last, 
 #else
 
 // Weights are made floats in registers, a vector of rows for each column.
-constexpr int WHOLE_M = TILE_M;
+constexpr int WHOLE_M = 4;
 typedef uint32_t codes __attribute__((vector_size(VL * 4)));
 typedef uint32_t codes_any __attribute__((vector_size(VL * 4), aligned(1)));
 typedef int32_t whole __attribute__((vector_size(VL * 4)));
@@ -169,9 +169,7 @@ static void whole_linear(const Op &op, int64_t first, int64_t last, int64_t rows
             if (height == 1) whole_tile<BITS, 1>(op, n, m, last, x);
             else if (height == 2) whole_tile<BITS, 2>(op, n, m, last, x);
             else if (height == 3) whole_tile<BITS, 3>(op, n, m, last, x);
-            else if (height == 4) whole_tile<BITS, 4>(op, n, m, last, x);
-            else if (height == 5) whole_tile<BITS, 5>(op, n, m, last, x);
-            else whole_tile<BITS, 6>(op, n, m, last, x);
+            else whole_tile<BITS, 4>(op, n, m, last, x);
         }
 }
 
