@@ -22,7 +22,7 @@ def write(model: Any, path: Path, kind: str) -> None:
     Args:
         model: of Transformers.
         path: of the file.
-        kind: "F32" or "Q8_0"; norms stay float32.
+        kind: "F32", "Q8_0" or "Q4_0"; norms stay float32.
     """
     import gguf
 

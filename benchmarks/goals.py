@@ -77,6 +77,7 @@ GOALS = (
         0.85,
     ),
     Goal(_of(ONE, "int8"), _same(f"{LLAMA} q8_0"), ("decoding", "one, int8", "times_llama.cpp"), 1.0),
+    Goal(_of(ONE, "int4"), _same(f"{LLAMA} q4_0"), ("decoding", "one, int4", "times_llama.cpp"), 1.0),
     Goal(MANY, TRANSFORMERS, ("decoding", "sixteen, float32", "times_transformers"), 3.0),
     Goal(_of(PREFILL, "float32"), TRANSFORMERS, ("decoding", "prefill, float32", "times_transformers"), 2.2),
     Goal(_of(PREFILL, "bf16"), TRANSFORMERS, ("decoding", "prefill, bf16", "times_transformers"), 1.4),
