@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dougong.runtime.choosing import Chooser, Rules, narrowed, penalised, repeating
+from dougong.runtime.choosing import Chooser, Rules, narrowed, nucleus, penalised, repeating
 from dougong.runtime.settings import Settings
 
 TEXTS = [[3, 1, 4, 1, 5], [9, 2, 6], [5, 3, 5, 8, 9, 7, 9]]
@@ -56,6 +56,24 @@ def test_scores_are_narrowed_as_transformers_does(
         found = narrowed(scores(seed=seed), Settings(**ours))
         assert torch.equal(found.isinf(), expected.isinf()) and bool(found.isfinite().any(-1).all())
         torch.testing.assert_close(found, expected)
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([3, 300, 5000]), st.floats(0.01, 0.999), st.sampled_from([0.0, 0.1, 3.0]))
+def test_the_fewest_tokens_of_a_share_are_those_of_a_sorted_vocabulary(
+    seed: int, vocabulary: int, share: float, spread: float
+) -> None:
+    """Flat scores need more tokens than are looked at first; rounded ones are often equal."""
+    generator = torch.Generator().manual_seed(seed)
+    some = (torch.randn(2, vocabulary, generator=generator) * spread * 4).round() / 4
+    ordered, places = some.sort(descending=True, stable=True)
+    shares = ordered.double().softmax(-1)
+    before = shares.cumsum(-1) - shares
+    found = nucleus(some, share)
+    expected = torch.zeros_like(found).scatter(1, places, before < share)
+    if float((before - share).abs().min()) > 1e-9:  # else rounding says which side a token is on
+        assert torch.equal(found, expected)
+    assert not torch.equal(found, expected.roll(1, -1)) or bool(expected.all())
 
 
 @pytest.mark.parametrize("penalty", [0.5, 1.3, 2.0])

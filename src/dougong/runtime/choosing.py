@@ -10,6 +10,8 @@ from torch import Tensor
 from dougong.runtime.settings import Settings
 
 NEVER = float("-inf")
+FEW = 256
+"""Tokens among which a share of the probability is looked for first."""
 
 
 class Rules:
@@ -85,14 +87,33 @@ def narrowed(scores: Tensor, settings: Settings) -> Tensor:
     if settings.top_k is not None and settings.top_k < scores.shape[-1]:
         scores = scores.masked_fill(scores < scores.topk(settings.top_k).values[:, -1:], NEVER)
     if settings.top_p is not None and settings.top_p < 1:
-        ordered, places = scores.sort(descending=True, stable=True)
-        shares = ordered.double().softmax(-1)
-        out = shares.cumsum(-1) - shares >= settings.top_p  # those before it are enough already
-        scores = scores.masked_fill(torch.zeros_like(out).scatter(1, places, out), NEVER)
+        scores = scores.masked_fill(~nucleus(scores, settings.top_p), NEVER)
     if settings.min_p is not None:
         best = scores.max(-1, keepdim=True).values
         scores = scores.masked_fill((scores - best).exp() < settings.min_p, NEVER)
     return scores
+
+
+def nucleus(scores: Tensor, share: float) -> Tensor:
+    """The fewest most probable tokens that together have a share, bool (B, V); of equal ones those of lower numbers.
+
+    Some hundred are nearly always enough, so that a vocabulary is not sorted for each token.
+
+    Args:
+        scores: (B, V).
+        share: above 0, below 1.
+    """
+    whole, size = scores.double().logsumexp(-1, keepdim=True), FEW
+    while True:
+        best = scores.topk(min(size, scores.shape[-1])).values
+        shares = (best.double() - whole).exp()
+        count = (shares.cumsum(-1) - shares < share).sum(-1, keepdim=True)  # those before are not enough yet
+        if best.shape[-1] == scores.shape[-1] or bool((count < best.shape[-1]).all()):
+            break
+        size *= 16
+    least = best.gather(-1, count - 1)
+    above, equal = scores > least, scores == least
+    return above | equal & (equal.cumsum(-1) <= count - above.sum(-1, keepdim=True))
 
 
 class Chooser:
