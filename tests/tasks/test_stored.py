@@ -115,10 +115,12 @@ def test_a_task_that_lost_its_cache_makes_it_again(table: Path) -> None:
     assert [*task_for(open_data(table), max_length=16).rows("train")] == first
 
 
+@pytest.mark.parametrize("stretch", [batching.STRETCH, 64])  # of one stretch an epoch, or of several
 @pytest.mark.parametrize(("model", "task"), [(CNN, None), (GPT, "causal-language"), (GPT, "masked-language")])
 def test_trained_as_from_memory_and_resumed_bit_for_bit(
-    model: dict[str, Any], task: str | None, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: dict[str, Any], task: str | None, stretch: int, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(batching, "STRETCH", stretch)
     if task == "masked-language":
         model = {"architecture": "bert", "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 16}
     settings: dict[str, Any] = {"task": task, "batch_size": 16, "max_length": 12, "tensorboard": False}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,9 +46,9 @@ def divided_by_hash(pieces: Pieces, folder: Path, split: str | None, seed: int, 
         raise UserError(f"--split {split}", f"the data has its own splits ({', '.join(named)})", "leave --split out")
     how, parts, notes_of_parts = _shares(named, split, seed)
     salt = np.uint64(int.from_bytes(hashlib.sha256(f"split {seed}".encode()).digest()[:8], "big"))
+    later = [_later(pieces, folder, number) for number in (0, 1) if named]
     lost, at = 0, 0
     with contextlib.ExitStack() as opened:
-        later = [opened.enter_context(_later(pieces, folder, number)) for number in (0, 1) if named]
         files = [opened.enter_context((folder / name).open("wb")) for name in SPLITS]
         for keys, given in pieces():
             drawn = ((keys ^ salt) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(11)).astype(np.float64) / 2**53
@@ -94,21 +95,17 @@ def _shares(named: list[str], split: str | None, seed: int) -> tuple[str, list[t
     return how, parts, notes
 
 
-@contextlib.contextmanager
-def _later(pieces: Pieces, folder: Path, number: int) -> Iterator[np.ndarray]:
-    """The keys of the splits after one, sorted; in a file that is mapped, and gone afterwards."""
+def _later(pieces: Pieces, folder: Path, number: int) -> np.ndarray:
+    """The keys of the splits after one, sorted; in a file without a name that is mapped."""
     import numpy as np
 
-    path = folder / f"later-{number}"
-    try:
-        with path.open("wb") as file:
-            for keys, given in pieces():
-                file.write(keys[given > number].tobytes())
-        known = np.memmap(path, np.uint64, "r+") if path.stat().st_size else np.empty(0, np.uint64)
-        known.sort()
-        yield known
-    finally:
-        path.unlink(missing_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for keys, given in pieces():
+            file.write(keys[given > number].tobytes())
+        file.flush()
+        known = np.memmap(file, np.uint64, "r+") if file.tell() else np.empty(0, np.uint64)
+    known.sort()
+    return known
 
 
 def _among(keys: np.ndarray, known: np.ndarray) -> np.ndarray:
