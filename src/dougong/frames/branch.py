@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dougong.parts.attention import Attention
 from dougong.parts.context import Context
+from dougong.parts.experts import Experts
+from dougong.parts.feedforward import FeedForward, GatedFeedForward
 
 EMPTY = Context()
 
@@ -68,9 +71,9 @@ class Branch(nn.Module):
         self.residual, self.after = residual or Add(), after or nn.Identity()
 
     def forward(self, x: Tensor, context: Context = EMPTY) -> Tensor:
-        """(B, L, D), packed (T, D), or a map (B, C, h, w), to what the body makes of it."""
+        """(B, L, D), packed (T, D), or a map (B, C, h, w), to what the body makes of it: of what the context wants."""
         y = self.inside(self.body(self.before(x), context))
-        return self.after(self.residual(x, self.dropout(y)))
+        return self.after(self.residual(context.wanted(x), self.dropout(y)))
 
 
 class Block(nn.Module):
@@ -88,7 +91,21 @@ class Block(nn.Module):
             self.add_module(name, branch)
 
     def forward(self, x: Tensor, context: Context = EMPTY) -> Tensor:
-        """What each branch makes of the one before."""
+        """What each branch makes of the one before; after the first, no more is there than the context wants."""
         for branch in self.children():
             x = branch(x, context)
+            context = context if context.only is None else EMPTY
         return x
+
+    @property
+    def may_narrow(self) -> bool:
+        """Whether one token's answer can be had without the others': attention once, at first, and else what goes token
+        by token."""
+        bodies = [getattr(branch, "body", None) for branch in self.children()]
+        first, *others = bodies
+        if not isinstance(first, Attention) or first.cross:
+            return False
+        return all(
+            isinstance(body, GatedFeedForward | Experts) or (isinstance(body, FeedForward) and body.mix is None)
+            for body in others
+        )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dougong.frames.pyramid import Pyramid
 from dougong.parts.cache import Cache
 from dougong.parts.masks import OPEN, Explicit, Mask
-from dougong.parts.output import Feature, Output, answer
+from dougong.parts.output import Feature, Output, answer, place_of
 
 
 class Model(nn.Module):
@@ -61,9 +61,14 @@ class Model(nn.Module):
         if lengths is not None and embedded.prefix:
             lengths = lengths + embedded.prefix
         allowed: Mask = OPEN if mask is None else Explicit(mask)
+        only = place_of(self.head)
         hidden = self.body(
-            embedded.x, lengths=lengths, mask=allowed, cache=cache, grid=embedded.grid, prefix=embedded.prefix
-        )
+            embedded.x, lengths=lengths, mask=allowed, cache=cache, grid=embedded.grid, prefix=embedded.prefix,
+            only=only,
+        )  # fmt: skip
+        if only is not None:
+            assert self.head is not None
+            return Output(logits=self.head(hidden), cache=cache)
         return answer(self.head, hidden, lengths, cache=cache)
 
     def example_inputs(

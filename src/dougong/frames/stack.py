@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from dougong.frames.branch import Block
 from dougong.parts.cache import Cache
 from dougong.parts.context import Context
 from dougong.parts.masks import OPEN, Mask, Padding, has_table
@@ -61,6 +62,7 @@ class Stack(nn.Module):
         prefix: int = 0,
         sizes: Tensor | None = None,
         layers: list[Tensor] | None = None,
+        only: int | None = None,
     ) -> Tensor:
         """(B, L, D) to (B, L, D); zeros where padding was.
 
@@ -76,6 +78,8 @@ class Stack(nn.Module):
             prefix: tokens before its first patch.
             sizes: (B, 2) rows and columns of each picture, where some fill less than the grid.
             layers: gets what each block gives, (B, L, D), for those that are judged by it too; of rows without padding.
+            only: the one token of each sequence that is wanted, 0 the first or -1 the last: (B, 1, D) comes back, and
+                the last block answers no others where it can do without.
 
         Raises:
             ValueError: lengths that do not fit, or lengths with a cache that holds tokens already.
@@ -103,17 +107,32 @@ class Stack(nn.Module):
             x = x if added is None else x + added.to(x.dtype)
         x = self.before(x)
         contexts = {kind: self._placed(context, part, places, keys, x.dtype) for kind, part in self.positions.items()}
-        for block in self.blocks:
+        whole = only is None or layers is not None or lengths is not None or has_table(mask)
+        narrow = not whole and (cache is None or only != 0) and self._may_narrow()
+        for number, block in enumerate(self.blocks):
             kind = getattr(block, "kind", "") or "all"
-            x = block(x, contexts.get(kind) or contexts["all"])
+            given = contexts.get(kind) or contexts["all"]
+            x = block(x, replace(given, only=only) if narrow and number == len(self.blocks) - 1 else given)
             if layers is not None:
                 layers.append(x)
         x = self.after(x)
         if cache is not None:
             cache.advance(keys.shape[0] - context.past, segments.starts if segments is not None else None)
+        if only is not None:
+            if lengths is not None and only:
+                return x[torch.arange(len(x), device=x.device), lengths.to(x.device) - 1][:, None]
+            x = x if narrow else replace(context, only=only).wanted(x)
+            return x if segments is None else x.new_empty(x.shape).index_copy(0, segments.order, x)[:, None]
         if segments is not None:
             return segments.restore(x)
         return x if lengths is None else x.masked_fill(~real_tokens(lengths, x.shape[1]), 0)
+
+    def _may_narrow(self) -> bool:
+        """Whether the last block can answer one token alone; not while somebody watches what the whole gives."""
+        last = self.blocks[-1] if len(self.blocks) else None
+        if not isinstance(last, Block) or torch.compiler.is_compiling() or torch.compiler.is_exporting():
+            return False
+        return last.may_narrow and not any(part._forward_hooks or part._forward_pre_hooks for part in last.modules())
 
     @staticmethod
     def _segments(lengths: Tensor | None, x: Tensor, mask: Mask) -> tuple[Segments | None, Tensor | None]:

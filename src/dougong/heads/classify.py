@@ -24,6 +24,8 @@ class Token(nn.Module):
 class First(Token):
     """The first token: the class token of BERT and ViT."""
 
+    place = 0
+
     def __init__(self) -> None:
         super().__init__(0)
 
@@ -59,6 +61,8 @@ class Pooler(nn.Module):
         d_model: D.
         activation: instead of tanh.
     """
+
+    place = 0
 
     def __init__(self, d_model: int, activation: str = "tanh") -> None:
         super().__init__()
@@ -113,6 +117,8 @@ class Max(nn.Module):
 class Last(nn.Module):
     """The last real token: the state of a recurrent network that has read everything."""
 
+    place = -1
+
     def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, L, D) to (B, D)."""
         if lengths is None:
@@ -148,6 +154,11 @@ class Classify(nn.Module):
         super().__init__()
         self.pool, self.before = pool, before or nn.Identity()
         self.dropout, self.linear = nn.Dropout(dropout), nn.Linear(d_model, n_classes, bias)
+
+    @property
+    def place(self) -> int | None:
+        """The one token that is looked at: 0 the first, -1 the last; None where there are several."""
+        return getattr(self.pool, "place", None)
 
     def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, L, D) or (B, C, h, w) to logits (B, n_classes)."""

@@ -115,7 +115,7 @@ class Attention(nn.Module):
         self.heads, self.scores = heads, scores
 
     def forward(self, x: Tensor, context: Context = EMPTY) -> Tensor:
-        """(B, L, D), or packed (T, D) with the context's segments, to the same."""
+        """(B, L, D), or packed (T, D) with the context's segments, to the same; or to what the context wants of it."""
         query, key, value, reading = self._project(x, context)
         return self.output(self._attend(query, key, value, reading, context).flatten(-2))
 
@@ -167,12 +167,13 @@ class Attention(nn.Module):
 
     def _project(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor, Reading | None]:
         """Queries (..., L, H, K), keys and values (..., S, G, K), rotated, without the cache's past; and the source."""
-        query = self.query(x if context.shift is None else x + context.shift).unflatten(-1, (self.n_heads, -1))
+        asking = context.wanted(x if context.shift is None else x + context.shift)
+        query = self.query(asking).unflatten(-1, (self.n_heads, -1))
         key, value, reading = self._keys(x, context)
         if self.heads is not None:
             query, key = self.heads(query, key)
         if context.rotation is not None and reading is None:
-            query, key = context.rotation.apply(query), context.rotation.apply(key)
+            query, key = context.rotation.of(context.wanted).apply(query), context.rotation.apply(key)
         return query, key, value, reading
 
     def _keys(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Reading | None]:
@@ -217,17 +218,22 @@ class Attention(nn.Module):
                 mask = mask & self._begun(key.shape[2], query.shape[1], context)
                 bias = None if bias is None else bias[:, :, bias.shape[2] - key.shape[2] :]
             # keys that a window has left behind are gone, so places count from the first that is there
-            past = key.shape[2] - query.shape[1] if context.cache is not None else 0
+            past = key.shape[2] - query.shape[1] if context.cache is not None or context.only else 0
+            bias = None if bias is None else context.wanted(bias)
             return self._kernel(query, key, value, mask, bias, context, past)
         if context.cache is not None:
             ends = [segments.restore(side, at_end=True).transpose(1, 2) for side in (key, value)]
             self._extend(ends[0], ends[1], mask, context.cache)
-        groups = []
+        groups, asked = [], 0
         for start, count, length in segments.groups:
-            end = start + count * length
-            q, k, v = (side[start:end].unflatten(0, (count, length)) for side in (query, key, value))
-            bias = None if context.bias is None else context.bias[:, :length, :length]
-            groups.append(self._kernel(q, k.transpose(1, 2), v.transpose(1, 2), mask, bias, context, 0).flatten(0, 1))
+            end, asking = start + count * length, length if context.only is None else 1
+            k, v = (side[start:end].unflatten(0, (count, length)) for side in (key, value))
+            q = query[asked : asked + count * asking].unflatten(0, (count, asking))
+            asked += count * asking
+            past = length - 1 if context.only else 0
+            bias = None if context.bias is None else context.bias[:, past : past + asking, :length]
+            mixed = self._kernel(q, k.transpose(1, 2), v.transpose(1, 2), mask, bias, context, past)
+            groups.append(mixed.flatten(0, 1))
         return torch.cat(groups)
 
     def _extend(self, key: Tensor, value: Tensor, mask: Mask, cache: Cache) -> tuple[Tensor, Tensor]:

@@ -33,6 +33,7 @@ class Context:
         grid: (h, w) of a picture, whose patches follow ``prefix`` other tokens.
         prefix: tokens before the first patch.
         sizes: (B, 2) rows and columns of each picture, where some fill less than the grid.
+        only: the one token of each sequence, 0 the first or -1 the last, whose answer is wanted; None for all.
         shared: kernel arguments that layers share within one pass.
     """
 
@@ -51,9 +52,18 @@ class Context:
     grid: tuple[int, int] | None = None
     prefix: int = 0
     sizes: Tensor | None = None
+    only: int | None = None
     shared: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def past(self) -> int:
         """Tokens that came before this pass."""
         return self.cache.length if self.cache is not None else 0
+
+    def wanted(self, x: Tensor) -> Tensor:
+        """The tokens whose answers are wanted: of (..., L, D) all or (..., 1, D), of a packed (T, D) all or (B, D)."""
+        if self.only is None:
+            return x
+        if self.segments is not None:
+            return x[self.segments.ends if self.only else self.segments.begins]
+        return x[..., -1:, :] if self.only else x[..., :1, :]

@@ -98,23 +98,33 @@ class Pending(Output):
 
 class _Switch(threading.local):
     on = False
+    alone = False
 
 
 _SWITCH = _Switch()
 
 
 @contextlib.contextmanager
-def deferring() -> Iterator[None]:
+def deferring(alone: bool = False) -> Iterator[None]:
     """While it is entered, by this thread, models whose head allows it leave their logits `Pending`.
 
     For a loss or a measure that goes over the tokens in chunks, as those of `dougong.heads.losses`, and so never holds
     the scores of a whole vocabulary at all of them.
+
+    Args:
+        alone: nobody reads hidden states either: where the head looks at one token alone, they are not made of others.
     """
-    before, _SWITCH.on = _SWITCH.on, True
+    before = _SWITCH.on, _SWITCH.alone
+    _SWITCH.on, _SWITCH.alone = True, alone
     try:
         yield
     finally:
-        _SWITCH.on = before
+        _SWITCH.on, _SWITCH.alone = before
+
+
+def place_of(head: nn.Module | None) -> int | None:
+    """The one token that a head looks at, where the caller wants its logits alone: 0 the first, -1 the last."""
+    return getattr(head, "place", None) if _SWITCH.alone else None
 
 
 def answer(head: nn.Module | None, hidden: Tensor, lengths: Tensor | None = None, **others: Any) -> Output:

@@ -13,6 +13,7 @@ The stack owns the position part, asks it once a pass, and hands the answers to 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +71,10 @@ class Rotation:
     cos: Tensor
     sin: Tensor
     interleaved: bool = False
+
+    def of(self, some: Callable[[Tensor], Tensor]) -> Rotation:
+        """That of some of the tokens. Args: some: picks their rows."""
+        return Rotation(some(self.cos), some(self.sin), self.interleaved)
 
     def apply(self, x: Tensor) -> Tensor:
         """(..., L, H, K) to the same: the first R of the K channels are rotated, the rest pass."""

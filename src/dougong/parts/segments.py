@@ -75,6 +75,16 @@ class Segments:
         return torch.empty_like(lengths).index_copy_(0, self.order, lengths)
 
     @cached_property
+    def ends(self) -> Tensor:
+        """(B,) the last token of each packed sequence."""
+        return torch.tensor(self.lengths, device=self.order.device).cumsum(0) - 1
+
+    @cached_property
+    def begins(self) -> Tensor:
+        """(B,) the first token of each packed sequence."""
+        return self.ends + 1 - torch.tensor(self.lengths, device=self.order.device)
+
+    @cached_property
     def time_major(self) -> Tensor:
         """(T,) the packed tokens in the order of torch's PackedSequence: all first tokens, all second ones, ..."""
         starts = torch.tensor([0, *self.lengths[:-1]], device=self.source.device).cumsum(0)

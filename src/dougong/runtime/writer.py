@@ -150,8 +150,7 @@ class Writer:
                 model.target_embedding(first).x, memory=memory, memory_lengths=lengths, cache=self.cache
             )
         else:
-            hidden = self.stack(model.embedding(tokens).x, lengths=lengths, cache=self.cache)
-            hidden = hidden[torch.arange(len(prompts), device=self.device), lengths - 1][:, None]
+            hidden = self.stack(model.embedding(tokens).x, lengths=lengths, cache=self.cache, only=-1)
         return self._scores(hidden)[:, -1]
 
     def _read_after(self, prefix: Prefix, prompts: Sequence[Sequence[int]], end: int) -> Tensor:

@@ -176,7 +176,7 @@ def _prepared(
 def _answered(model: nn.Module, task: Any, batch: Batch, rows: list[Input], tally: Tally) -> list[Answer]:
     """The answers to a batch."""
     respond = getattr(task, "respond", None)  # of tasks whose answers are written token by token
-    with deferring():
+    with deferring(alone=True):
         output = None if respond is not None else model(*batch.inputs)
     found = respond(model, batch) if respond is not None else task.decode(output, batch)
     texts = hasattr(task, "tokenizer")
