@@ -40,6 +40,9 @@ class TextSplit(Sequence[TextRow]):
             ``key`` (string).
     """
 
+    listed = 200_000
+    """Samples up to which data.json lists each; of more it holds their number and the hash of all."""
+
     def __init__(self, table: pa.Table) -> None:
         self.table = table
 
@@ -108,8 +111,6 @@ class TextSplit(Sequence[TextRow]):
         return [text for row in self for text in row.texts]
 
 
-LISTED = 200_000
-"""Samples of a split up to which data.json lists each; of more it holds their number and the hash of all."""
 COLUMNS = ("texts", "labels", "tags", "where", "key")
 
 
@@ -193,7 +194,7 @@ class TextData:
 
     def _listed(self, split: TextSplit) -> list[dict[str, str]] | dict[str, Any]:
         """Each sample of a split; of very many, how many and the hash of all."""
-        if len(split) > LISTED:
+        if len(split) > split.listed:
             digest = hashlib.sha256()
             for key, labels, tags, where in split.samples():
                 digest.update(f"{labels} {tags} {key} {where}\n".encode())

@@ -85,6 +85,8 @@ class StoredSplit(TextSplit):
         learnt: every how manieth row a tokenizer is trained on.
     """
 
+    listed = 2**13
+
     def __init__(self, store: RowStore, indices: np.ndarray, numbers: Mapping[str, int], learnt: int = 1) -> None:
         self.store, self.indices, self.numbers, self.learnt = store, indices, dict(numbers), learnt
 
