@@ -115,7 +115,7 @@ class Chunks:
         shares = torch.softmax(whole, -1, out=room)[:, : len(self.weight)]
         # what one word says of the sum is what a pass over all would find, unless its share is hardly a number
         share = shares.gather(1, chosen)
-        if bool((share > LEAST).all()):
+        if share.is_meta or bool((share > LEAST).all()):
             return scores, shares, scores.gather(1, chosen) - share.log()
         return scores, shares, scores.logsumexp(-1, keepdim=True)
 
