@@ -177,7 +177,7 @@ class MaskTransformer(nn.Module):
     def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, L, D) to masks (B, C, h, w): cosines of patches and classes, normed over the classes."""
         x = self.enter(hidden[:, self.skip :])
-        x = self.stack(torch.cat((x, self.classes.expand(len(x), -1, -1)), 1))
+        x = self.stack(torch.cat((x, self.classes.expand(x.shape[0], -1, -1)), 1))
         n = self.grid[0] * self.grid[1]
         patches, classes = F.normalize(self.patch(x[:, :n]), dim=-1), F.normalize(self.word(x[:, n:]), dim=-1)
         return as_map(self.norm(patches @ classes.transpose(1, 2)), self.grid)
