@@ -19,7 +19,7 @@ from dougong.report.tables import table
 LONGEST_TEXT = 400
 """Characters of a text that are shown."""
 BATCH = 256
-MOST = 2**18
+MOST = 2**16
 """Samples on disk whose answers are held at once."""
 
 
