@@ -111,7 +111,7 @@ def medians(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]
 
 def phases(model: Any, prompt: list[int], steps: int) -> dict[str, float]:
     """Seconds of each group in one step of our own after a prompt: medians of its operations; {} without kernels."""
-    from dougong.runtime.native import program
+    from dougong.runtime.native import operations
     from dougong.runtime.writer import Writer
 
     writer, taken = Writer(model), []
@@ -128,10 +128,10 @@ def phases(model: Any, prompt: list[int], steps: int) -> dict[str, float]:
     times = dict.fromkeys(KINDS, 0.0)
     if writer.captured is None or not taken:
         return {}
-    names = {getattr(program, name): kind for name, kind in PHASES.items()}
+    names = {getattr(operations, name): kind for name, kind in PHASES.items()}
     ops = writer.captured.ops
     for number, op in enumerate(ops):
-        last = op["kind"] == program.LINEAR and op["out"] is writer.captured.scores
+        last = op["kind"] == operations.LINEAR and op["out"] is writer.captured.scores
         kind = "vocabulary" if last else names.get(op["kind"], "elementwise")
         times[kind] += statistics.median(seconds[number] for seconds in taken)
     return times

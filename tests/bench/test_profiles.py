@@ -74,3 +74,15 @@ def test_the_picture_is_drawn_where_there_is_something(tmp_path: Path) -> None:
     first = picture.read_bytes()
     assert b"matrix products" in first and b"70 ms" in first and b"Llama" not in first
     assert bars.bars({"training": {"before": held, "after": held}}, picture) and picture.read_bytes() == first
+
+
+def test_a_step_of_our_own_is_grouped_by_operation(profiles: ModuleType) -> None:
+    from support.small import built
+
+    from dougong.runtime.native import native
+
+    found = profiles.phases(built("llama"), [3, 5, 7], 3)
+    if native() is None:
+        assert found == {}
+    else:
+        assert found["products"] > 0 and found["vocabulary"] > 0 and found["attention"] > 0
