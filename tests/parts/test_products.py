@@ -15,10 +15,11 @@ pytestmark = pytest.mark.skipif(not products.there(), reason="this build of torc
 
 @pytest.mark.parametrize("shape", [(5,), (3, 7), (2, 3, 4)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_layer_and_its_gradients_equal_those_of_float64(shape: tuple[int, ...], bias: bool) -> None:
+@pytest.mark.parametrize("n_out", [16, 40])
+def test_a_layer_and_its_gradients_equal_those_of_float64(shape: tuple[int, ...], bias: bool, n_out: int) -> None:
     torch.manual_seed(0)
-    given = [torch.randn(*shape, 24), torch.randn(16, 24), torch.randn(16) if bias else None]
-    wanted = torch.randn(*shape, 16)
+    given = [torch.randn(*shape, 24), torch.randn(n_out, 24), torch.randn(n_out) if bias else None]
+    wanted = torch.randn(*shape, n_out)
 
     def answers(dtype: torch.dtype, layer) -> list[torch.Tensor]:  # type: ignore[no-untyped-def]
         own = [None if one is None else one.detach().clone().to(dtype).requires_grad_() for one in given]

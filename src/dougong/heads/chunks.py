@@ -136,18 +136,21 @@ class Chunks:
             # narrowed block by block: what is made is read while it lies in a cache
             factor, weight = gradient[:, columns].to(self.weight.dtype), self.weight[columns]
             if states is not None:
-                found = linear(factor, weight.t()) if self.quick else factor @ weight
-                states.add_(found) if columns.start else states.copy_(found)
-            if table is None or rows is None:
-                continue
-            block = table[columns]
-            if self.half or self.quick:
-                found = linear(factor.t(), rows.t()) if self.quick else factor.t() @ rows
-                block.copy_(found) if first else block.add_(found)
-            else:
-                block.addmm_(factor.t(), rows, beta=0 if first else 1)
+                _add(states, factor, weight, first=not columns.start)
+            if table is not None and rows is not None:
+                _add(table[columns], factor.t(), rows, first=first)
         if states is not None:
             states.mul_(keep)
+
+
+def _add(table: Tensor, left: Tensor, right: Tensor, first: bool) -> None:
+    """Add a product to a table, or begin it. By torch's own products: oneDNN's would copy factors that lie turned."""
+    if left.dtype == table.dtype:
+        table.addmm_(left, right, beta=0 if first else 1)
+    elif first:
+        table.copy_(left @ right)
+    else:
+        table.add_(left @ right)
 
 
 def losses_in_chunks(

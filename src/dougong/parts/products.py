@@ -42,7 +42,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Linear(torch.autograd.Function):
-    """`torch.nn.functional.linear` whose three products are oneDNN's, to learn with."""
+    """`torch.nn.functional.linear` whose products are oneDNN's, to learn with.
+
+    It copies factors that lie turned, so that of a wide layer's weights the gradient is torch's.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -55,9 +58,11 @@ class Linear(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Of input, weights and bias; each where it is asked for."""
         x, weight = ctx.saved_tensors
-        rows = gradient.flatten(0, -2)
+        rows, to_weight = gradient.flatten(0, -2), None
         to_x = linear(gradient, weight.t()) if ctx.needs_input_grad[0] else None
-        to_weight = linear(rows.t(), x.flatten(0, -2).t()) if ctx.needs_input_grad[1] else None
+        if ctx.needs_input_grad[1]:
+            turned, given = rows.t(), x.flatten(0, -2)
+            to_weight = linear(turned, given.t()) if len(turned) < given.shape[1] else turned @ given
         to_bias = rows.sum(0) if ctx.needs_input_grad[2] else None
         return to_x, to_weight, to_bias
 

@@ -18,7 +18,7 @@ from dougong.parts.products import Linear, by_onednn, linear, there
 
 MANY = 256
 """Rows for which kernels are compared: tokens of a prompt or a batch."""
-VERSION = 1  # of what is measured
+VERSION = 2  # of what is measured
 ROUNDS = 7
 WORTH = 128 * 128
 """Weights of a layer from which on a quicker kernel is worth a slower call."""
@@ -121,19 +121,18 @@ def measured(n_out: int, n_in: int, rows: int, dtype: torch.dtype) -> dict[str, 
 
 
 def seconds_of_learning(rows: int = 2 * MANY, width: int = 512) -> dict[str, float]:
-    """Seconds of a layer's product and its two gradients in float32, by "torch" and by "onednn"; kept likewise."""
+    """Seconds of a feed-forward pair's products and their gradients in float32, by "torch" and by "onednn"; kept so."""
 
     def compare() -> dict[str, float]:
-        x, weight = torch.randn(rows, width, requires_grad=True), torch.randn(width, width, requires_grad=True)
-        gradient = torch.randn(rows, width)
-        return _in_turns(
-            {
-                "torch": lambda: nn.functional.linear(x, weight).backward(gradient),
-                "onednn": lambda: Linear.apply(x, weight, None).backward(gradient),
-            }
-        )
+        x, gradient = torch.randn(rows, width, requires_grad=True), torch.randn(rows, width)
+        up, down = (torch.randn(size, requires_grad=True) for size in ((4 * width, width), (width, 4 * width)))
 
-    return _once(f"learning, {rows} x {width} by {width}, float32", compare)
+        def learn(multiply: Callable[..., Tensor]) -> None:
+            multiply(multiply(x, up, None), down, None).backward(gradient)
+
+        return _in_turns({"torch": lambda: learn(nn.functional.linear), "onednn": lambda: learn(Linear.apply)})
+
+    return _once(f"learning, {rows} x {width} by {4 * width} and back, float32", compare)
 
 
 def timed_kernels() -> dict[str, dict[str, float]]:

@@ -14,7 +14,7 @@ from dougong.runtime.native.compiling import compiler
 if TYPE_CHECKING:
     from dougong.training.config import TrainingConfig
 
-CLEAR = 0.9
+CLEAR = 0.97
 """oneDNN multiplies where it needs less than this share of torch's time: of two that are near each other chance would
 choose, and a training would round otherwise when it is measured again."""
 
