@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dougong.frames.branch import Block, Branch
 from dougong.frames.stack import Stack
-from dougong.parts import attention as room
+from dougong.parts import scaled_dot_product as room
 from dougong.parts.attention import Memory, SoftCap, multi_head_attention
 from dougong.parts.context import Context
 from dougong.parts.convolution import Convolution, Parallel

@@ -1,8 +1,9 @@
 """Multi-head attention: plain, grouped, multi-query and cross, on torch's fused kernel.
 
 Attention(Q, K, V) = softmax(Q K^T / sqrt(K)) V (Vaswani et al. 2017, section 3.2). The kernel never writes its
-weights down. Who wants to see them asks for them: ``weights`` recomputes them from the same queries and keys, for
-the heads and rows wanted, and ``mix`` shows that they give the layer's output.
+weights down, but to learn from short rows (`scaled_dot_product`). Who wants to see them asks for them: ``weights``
+recomputes them from the same queries and keys, for the heads and rows wanted, and ``mix`` shows that they give the
+layer's output.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from dougong.parts.cache import Cache
 from dougong.parts.context import Context
 from dougong.parts.masks import OPEN, Begun, Causal, Mask, Padding, has_table, looks_ahead, reach
+from dougong.parts.scaled_dot_product import add_mask, attend
 from dougong.parts.segments import Segments
 
 EMPTY = Context()
@@ -285,16 +286,8 @@ class Attention(nn.Module):
             weights = nn.functional.dropout(weights, dropout)
             return (weights @ value.repeat_interleave(group, 1)).transpose(1, 2)
         causal, table, blind = self._arguments(length, keys, past, mask, bias, query, context)
-        mixed = scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=table,
-            dropout_p=dropout,
-            is_causal=causal,
-            scale=self.scale,
-            enable_gqa=self.n_kv_heads != self.n_heads,
-        )
+        grouped = self.n_kv_heads != self.n_heads
+        mixed = attend(query, key, value, table, dropout, causal, scale=self.scale, enable_gqa=grouped)
         return (mixed if blind is None else mixed.masked_fill(blind, 0)).transpose(1, 2)
 
     @staticmethod
@@ -335,11 +328,6 @@ class Attention(nn.Module):
             return scores.softmax(-1)
         blind = ~allowed.any(-1, keepdim=True)
         return add_mask(scores, allowed | blind).softmax(-1).masked_fill(blind, 0)
-
-
-def add_mask(scores: Tensor, allowed: Tensor | None) -> Tensor:
-    """Scores with minus infinity where attending is not allowed."""
-    return scores if allowed is None else scores.masked_fill(~allowed, -math.inf)
 
 
 class SoftCap(nn.Module):

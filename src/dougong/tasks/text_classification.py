@@ -101,11 +101,13 @@ class TextClassification(TextTask):
 
     def batch(self, split: str, indices: Tensor, *, train: bool, epoch: int, seed: int) -> Batch:
         """Some samples of a split: tokens (B, L) with lengths (B,), targets (B,), or (B, C) for several classes."""
-        part, rows = self.split(split), self.rows(split)
-        numbers = indices.tolist()
-        labels = [part[number].labels for number in numbers]
-        where = [part[number].where for number in numbers]
-        return Batch(self._inputs([rows[number] for number in numbers]), self._targets(labels), indices, where)
+        part, rows, numbers = self.split(split), self.rows(split), indices.tolist()
+        read = [part[number] for number in numbers]
+        inputs, targets = (
+            self._inputs([rows[number] for number in numbers]),
+            self._targets([row.labels for row in read]),
+        )
+        return Batch(inputs, targets, indices, [row.where for row in read])
 
     def loss(self, output: Output, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy in nats; for several classes, the binary one, averaged over classes."""
