@@ -103,10 +103,8 @@ class TextClassification(TextTask):
         """Some samples of a split: tokens (B, L) with lengths (B,), targets (B,), or (B, C) for several classes."""
         part, rows, numbers = self.split(split), self.rows(split), indices.tolist()
         read = [part[number] for number in numbers]
-        inputs, targets = (
-            self._inputs([rows[number] for number in numbers]),
-            self._targets([row.labels for row in read]),
-        )
+        inputs = self._inputs([rows[number] for number in numbers])
+        targets = self._targets([row.labels for row in read])
         return Batch(inputs, targets, indices, [row.where for row in read])
 
     def loss(self, output: Output, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
