@@ -20,7 +20,7 @@ from dougong.cost.ledger import Ledger
 from dougong.cost.timing import seconds_of
 from dougong.cost.tracing import Call, Tracer
 from dougong.errors import UserError
-from dougong.frames.recomputing import Recomputing
+from dougong.frames.recomputing import Again, Recomputing
 from dougong.heads.chunks import chunk_of
 from dougong.heads.losses import cross_entropy
 from dougong.parts.output import Pending, deferring
@@ -97,7 +97,8 @@ def trace(
                 if parameter.requires_grad:
                     see = lambda p: ledger.is_gradient(p.grad)  # noqa: E731
                     hooks.append(parameter.register_post_accumulate_grad_hook(see))
-        with torch.set_grad_enabled(train), tracer.watching(), Kernels(kernels), _as_asked(model, recomputed, chunked):
+        again = functools.partial(Kernels, kernels)
+        with torch.set_grad_enabled(train), tracer.watching(), again(), _as_asked(model, recomputed, chunked, again):
             if isinstance(tracer, FoldingTracer):
                 with tracer.folding():
                     output = model(*inputs) if whole or chunked else answer_of(model, inputs, train)
@@ -126,8 +127,8 @@ def trace(
 
 
 @contextlib.contextmanager
-def _as_asked(model: nn.Module, recomputed: int, chunked: bool) -> Iterator[None]:
-    with Recomputing(model, recomputed), deferring() if chunked else contextlib.nullcontext():
+def _as_asked(model: nn.Module, recomputed: int, chunked: bool, again: Again) -> Iterator[None]:
+    with Recomputing(model, recomputed, again), deferring() if chunked else contextlib.nullcontext():
         yield
 
 

@@ -5,6 +5,9 @@ Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", section 4.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +18,8 @@ from torch.utils.checkpoint import checkpoint
 from dougong.frames.branch import EMPTY
 from dougong.frames.stack import Stack
 from dougong.parts.context import Context
+
+Again = Callable[[], AbstractContextManager[Any]]
 
 
 def recomputable(model: nn.Module) -> list[nn.Module]:
@@ -33,11 +38,12 @@ class Recomputing:
     Args:
         model: whose blocks they are.
         count: how many; more than `recomputable` are all of them.
+        again: makes what is entered while a block is computed again; modes of the forward pass do not reach there.
     """
 
-    def __init__(self, model: nn.Module, count: int) -> None:
+    def __init__(self, model: nn.Module, count: int, again: Again = contextlib.nullcontext) -> None:
         self.blocks = recomputable(model)[:count]
-        self._forwards = [_forward(block) for block in self.blocks]
+        self._forwards = [_forward(block, again) for block in self.blocks]
 
     def __enter__(self) -> None:
         for block, forward in zip(self.blocks, self._forwards, strict=True):
@@ -48,7 +54,7 @@ class Recomputing:
             block.__dict__.pop("forward", None)
 
 
-def _forward(block: nn.Module) -> Any:
+def _forward(block: nn.Module, again: Again) -> Any:
     plain = type(block).forward
 
     def forward(x: Tensor, context: Context = EMPTY, *others: Any) -> Any:
@@ -59,6 +65,9 @@ def _forward(block: nn.Module) -> Any:
             given = next(times, None) or replace(context, shared=dict(known))
             return plain(block, x, given, *others)
 
-        return checkpoint(run, x, use_reentrant=False, preserve_rng_state=not x.is_meta)
+        return checkpoint(
+            run, x, use_reentrant=False, preserve_rng_state=not x.is_meta,
+            context_fn=lambda: (contextlib.nullcontext(), again()),
+        )  # fmt: skip
 
     return forward
