@@ -121,7 +121,7 @@ class StoredTokens(Sequence[list[int]]):
     @classmethod
     def of(
         cls, split: StoredSplit, tokenizer: Tokenizer, max_length: int | None, encode: Encode,
-        whole: StoredTokens | None = None,
+        whole: StoredTokens | None = None, cut: Callable[[Any], Numbers] | None = None,
     ) -> StoredTokens:  # fmt: skip
         """The tokens that the cache holds, or that are made for it now.
 
@@ -130,6 +130,7 @@ class StoredTokens(Sequence[list[int]]):
             tokenizer, max_length: what ``encode`` does depends on, beside the samples.
             encode: samples to tokens.
             whole: their tokens when nothing is cut: those that fit are taken as they are.
+            cut: makes of whole tokens those that ``encode`` would give; without it, what does not fit is read again.
         """
         if whole is not None and max_length is not None and int(whole.sizes.max(initial=0)) <= max_length:
             return whole
@@ -139,14 +140,17 @@ class StoredTokens(Sequence[list[int]]):
 
         def rows() -> Iterator[Sequence[Numbers]]:
             at = 0
+            if whole is not None and cut is not None:
+                yield from ((cut(whole.flat.row("ids", number).tolist()),) for number in range(len(whole)))
+                return
             for part in some(split):
                 fits = None if whole is None else whole.sizes[at : at + len(part)] <= (max_length or 0)
                 if fits is None:
                     yield from ((ids,) for ids in encode(part))
                 else:
-                    cut = iter(encode([row for row, fit in zip(part, fits, strict=True) if not fit]))
+                    again = iter(encode([row for row, fit in zip(part, fits, strict=True) if not fit]))
                     for number, fit in enumerate(fits, at):
-                        yield (whole.flat.row("ids", number) if whole is not None and fit else next(cut),)
+                        yield (whole.flat.row("ids", number) if whole is not None and fit else next(again),)
                 at += len(part)
 
         return cls(Flat(entry(known_by, lambda folder: write(folder, rows(), ["ids"])), ["ids"]))

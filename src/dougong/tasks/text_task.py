@@ -71,7 +71,9 @@ class TextTask(abc.ABC):
         uncut = copy.copy(self)
         uncut.max_length = UNCUT
         whole = StoredTokens.of(part, self.tokenizer, None, uncut.encoded)
-        return StoredTokens.of(part, self.tokenizer, self.max_length, self.encoded, whole)
+        single = len(part) > 0 and len(part[0].texts) == 1
+        cut = self.tokenizer.cutter(self.max_length) if single else None
+        return StoredTokens.of(part, self.tokenizer, self.max_length, self.encoded, whole, cut)
 
     @abc.abstractmethod
     def encoded(self, rows: Sequence[TextRow]) -> Any:

@@ -92,6 +92,8 @@ def test_pairs_and_cutting(family: str, side: str, layouts: Path, texts: list[st
         assert len(unequal([one.ids for one in whole], expected["input_ids"])) > length // 7  # it did cut
         alone = other(first, truncation=True, max_length=length)["input_ids"]
         assert unequal([tokenizer.encode(text, max_length=length).ids for text in first], alone) == []
+        cut = tokenizer.cutter(length)
+        assert cut is not None and unequal([cut(tokenizer.encode(text).ids) for text in first], alone) == []
 
 
 @pytest.mark.parametrize("family", FAMILIES)

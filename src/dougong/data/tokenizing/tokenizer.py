@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -207,6 +207,27 @@ class Tokenizer:
             side = self.settings.side("truncation_side", "right")
             encoded = [Encoding(raw, exchange, kept(raw, max_length, added, side)) for raw in found]
         return encoded[0] if one else encoded
+
+    def cutter(self, max_length: int) -> Callable[[Sequence[int]], list[int]] | None:
+        """What makes of the ids of one text, uncut, those that it has when it is cut to this many; None if unknown.
+
+        Args:
+            max_length: as for `encode`.
+        """
+        sample = self.encode("a 1")
+        assert isinstance(sample, Encoding)
+        if 0 not in sample.texts:
+            return None
+        before, added = sample.texts.index(0), self.opened.core.num_special_tokens_to_add(False)
+        right = self.settings.side("truncation_side", "right") == "right"
+
+        def cut(ids: Sequence[int]) -> list[int]:
+            gone = max(0, len(ids) - max_length)
+            end = len(ids) - (added - before)
+            start = end - gone if right else before
+            return [*ids[:start], *ids[start + gone :]]
+
+        return cut if max_length > added else None
 
     def each(
         self,
