@@ -1,7 +1,9 @@
 """Memory and time to the first step on generated tables of several sizes, each training in a process of its own.
 
 Anonymous memory is what a process cannot give back: pages of mapped files are not in it. "cold" reads the table and
-makes its tokens, "warm" finds both in the cache.
+makes its tokens, "warm" finds both in the cache. glibc keeps much of what is freed, in pieces between what is not: some
+80 MB more, the more the longer a run is, up to a bound. "tight" is a warm run whose memory is given back at once, so
+that what remains is what the training holds.
 
 python benchmarks/streaming.py [--megabytes 70 280 840] [--steps 20] [--threads 2]
 """
@@ -28,6 +30,11 @@ MODELS: dict[str, dict[str, Any]] = {
     "textcnn": {"architecture": "textcnn", "d_model": 32, "n_filters": 16},
     "gpt2": {"architecture": "gpt2", "d_model": 32, "n_heads": 2, "n_layers": 2},
 }
+
+
+TIGHT = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**20), "MALLOC_TRIM_THRESHOLD_": str(2**20)}
+TURNS: dict[str, dict[str, str]] = {"cold": {}, "warm": {}, "tight": TIGHT}
+"""Environment of each run: glibc's, see mallopt(3)."""
 
 
 def write_table(path: Path, megabytes: int) -> int:
@@ -115,11 +122,12 @@ def main() -> None:
             rows = write_table(table, size)
             row: dict[str, Any] = {"rows": rows, "bytes": table.stat().st_size}
             for model in MODELS:
-                for turn in ("cold", "warm"):
+                for turn, own in TURNS.items():
                     done = subprocess.run(
                         [sys.executable, __file__, "--steps", str(options.steps), "--threads", str(options.threads),
                          "--child", str(table), model, str(Path(place) / f"run-{size}-{model}-{turn}")],
-                        env={**os.environ, "DOUGONG_CACHE": str(Path(place) / "cache")}, capture_output=True, text=True,
+                        env={**os.environ, "DOUGONG_CACHE": str(Path(place) / "cache"), **own}, capture_output=True,
+                        text=True,
                     )  # fmt: skip
                     if done.returncode:
                         raise SystemExit(done.stderr)
