@@ -106,6 +106,20 @@ GOALS = (
         0.6,
         most=True,
     ),
+    Goal(
+        ("fine-tuning MiniLM on sentences, float32", "在句子上微调 MiniLM，float32"),
+        ("time of Transformers, padded to the longest", "Transformers 填充到最长时的时间"),
+        ("fine_tuning_minilm_sst2", "float32", "ratio"),
+        0.7,
+        most=True,
+    ),
+    Goal(
+        ("a classifier on 2,565,000 streamed rows", "在 2,565,000 行流式数据上的分类器"),
+        ("its memory on 855,000", "在 855,000 行上的内存"),
+        ("streaming", "textcnn", "tight_ratio"),
+        1.05,
+        most=True,
+    ),
     Goal(("ViT-B/16, float32", "ViT-B/16，float32"), TRANSFORMERS, ("seeing", "float32", "times_transformers"), 2.0),
     Goal(
         ("from 500 MB to the first token", "从 500 MB 的检查点到第一个词元"),

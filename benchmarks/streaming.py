@@ -145,6 +145,9 @@ def main() -> None:
             if isinstance(held, dict):
                 grown = (held["anonymous_mb"] - before[name]["anonymous_mb"]) * 10**6
                 held["bytes_a_row"] = round(grown / (after["rows"] - before["rows"]), 1)
+    for model in MODELS if len(sizes) > 1 else ():
+        before, after = (each[f"{model}_tight"]["anonymous_mb"] for each in sizes[-2:])
+        figures[model] = {"tight_ratio": after / before}  # of the two largest tables
     print(figures)
     record("streaming", figures)
 
