@@ -220,7 +220,10 @@ def test_odd_names_and_a_damaged_study(tmp_path: Path) -> None:
 def test_a_budget_of_seconds(tmp_path: Path) -> None:
     found = search(SMALL, "digits", trials=2, budget="0.3s", evaluate_every=2, out=tmp_path / "x")
     assert len(found.trials) == 2 and all((trial.steps or 0) > 0 for trial in found.trials)
-    assert max(max(curve) for curve in curves(found)) == 10
+    for trial, curve in zip(found.trials, curves(found), strict=True):  # the clock may run out while a split is judged
+        rows = Run(found.path / "trials" / f"{trial.number:03d}").metrics()
+        spent = max(row["seconds"] for row in rows if row["split"] == "val") / 0.3
+        assert abs(max(curve) - 10 * min(1.0, spent)) <= 1 <= max(curve)
 
 
 SPACES: dict[str, tuple[Any, Range | Choices]] = {
