@@ -99,6 +99,22 @@ def learn(table: str, model: str, steps: int, threads: int, out: str) -> None:
     print("FIGURES " + json.dumps(figures))
 
 
+def compared(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures, with what grew from a table to the next."""
+    found: dict[str, Any] = json.loads(json.dumps(figures))
+    sizes = [held for held in found.values() if isinstance(held, dict)]
+    for before, after in itertools.pairwise(sizes):
+        for name, held in after.items():
+            if isinstance(held, dict):
+                grown = (held["anonymous_mb"] - before[name]["anonymous_mb"]) * 10**6
+                held["bytes_a_row"] = round(grown / (after["rows"] - before["rows"]), 1)
+    for model in MODELS if len(sizes) > 1 else ():
+        held, again = (each.get(f"{model}_tight") for each in sizes[-2:])
+        if held and again:
+            found[model] = {"tight_ratio": again["anonymous_mb"] / held["anonymous_mb"]}  # of the two largest tables
+    return found
+
+
 def main() -> None:
     """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -138,18 +154,9 @@ def main() -> None:
                         "first_step_seconds": round(held["first_step_seconds"], 2),
                     }
                     print(size, model, turn, row[f"{model}_{turn}"], flush=True)
-            figures[f"{size}_megabytes"] = row
-    sizes = [figures[f"{size}_megabytes"] for size in options.megabytes]
-    for before, after in itertools.pairwise(sizes):
-        for name, held in after.items():
-            if isinstance(held, dict):
-                grown = (held["anonymous_mb"] - before[name]["anonymous_mb"]) * 10**6
-                held["bytes_a_row"] = round(grown / (after["rows"] - before["rows"]), 1)
-    for model in MODELS if len(sizes) > 1 else ():
-        before, after = (each[f"{model}_tight"]["anonymous_mb"] for each in sizes[-2:])
-        figures[model] = {"tight_ratio": after / before}  # of the two largest tables
+                    figures[f"{size}_megabytes"] = row
+                    record("streaming", compared(figures))  # the largest table takes half an hour
     print(figures)
-    record("streaming", figures)
 
 
 if __name__ == "__main__":
