@@ -94,6 +94,24 @@ def test_derivatives_by_differences(kind: str) -> None:
     assert torch.autograd.gradcheck(loss, (hidden, *weights))
 
 
+@pytest.mark.parametrize("kind", sorted(heads()))
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_vocabulary_in_blocks(kind: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one block and as many give the same; the last is narrower, and tokens come in several chunks."""
+    torch.manual_seed(0)
+    head, targets = heads()[kind].to(dtype), torch.randint(0, V, (3, 5))
+    hidden = torch.randn(3, 5, D, dtype=dtype, requires_grad=True)
+
+    def answers(columns: int) -> list[Tensor]:
+        monkeypatch.setattr(chunks, "COLUMNS", columns)
+        loss = cross_entropy(Pending(head, hidden), targets, -100, 0.0, 4)
+        return [loss.detach(), *gradients(head, hidden, loss)]
+
+    near: dict[str, float] = {"rtol": 0.05, "atol": 0.02} if dtype == torch.bfloat16 else {"rtol": 1e-4, "atol": 1e-6}
+    for found, right in zip(answers(max(2, V // 3 - 1)), answers(10 * V), strict=True):
+        torch.testing.assert_close(found, right, **near)
+
+
 def test_no_target_that_counts() -> None:
     head, hidden, targets = heads()["project"], torch.randn(2, 3, D, requires_grad=True), torch.full((2, 3), -100)
     for output in (Pending(head, hidden), Output(logits=head(hidden))):
